@@ -1,0 +1,222 @@
+"""The sections of a protocol, one model per stage.
+
+A stage is handed its own section and no other. Every key has a default and a description; the description is
+the comment that ``bedside init`` writes beside it, so the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from bedside.core.files import sha256_json
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Column = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Section(BaseModel):
+    """What every section has in common: no unknown keys, no silent conversions, no change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def digest(self) -> str:
+        """The SHA-256 of the section's values: when it changes, what depends on the section is redone."""
+        return sha256_json(self.model_dump(mode="json"))
+
+
+class StudySection(Section):
+    """What the study is."""
+
+    name: str = Field("study", min_length=1, description="a short name, printed on every document")
+    seed: int = Field(42, ge=0, description="the same seed and data give the same split, weights and figures")
+
+
+class DataSection(Section):
+    """Where the cases come from, and which column is what."""
+
+    source: str = Field(description="the table of notes: .csv, .tsv, .xlsx, .jsonl, .parquet (csv may be .gz)")
+    text: Column | list[Column] = Field(
+        description="the column with the note; a list of columns is joined in that order, with their names as headings"
+    )
+    label: Column = Field(description="the column with the diagnosis")
+    patient: Column | None = Field(
+        None, description="the column that names the patient; one patient never crosses a split"
+    )
+    case_id: Column | None = Field(None, description="the column that names the case (else the row number)")
+    time: Column | None = Field(None, description="the column with the time of the note")
+    site: Column | None = Field(None, description="the column with the hospital or ward")
+    keep: list[Column] = Field(
+        default_factory=list, description="other columns to keep with the case, for subgroups: age, sex, ward"
+    )
+    positive: str | None = Field(None, description="for two labels: the one that means 'has it' (else the rarer one)")
+    merge: dict[str, str] = Field(
+        default_factory=dict, description="labels to be read as another: {'htn' = 'Hypertension'}"
+    )
+    rare: str | int = Field(
+        "refuse",
+        description="labels too small to reach every split: 'refuse', 'drop', 'merge:Other', or the fewest cases allowed",
+    )
+    unlabelled: Literal["drop", "refuse"] = Field(
+        "drop", description="rows without a label are dropped and counted, or refused"
+    )
+    encoding: str = Field("auto", description="of a text file; 'auto' looks at the bytes and says what it saw")
+    separator: str = Field("auto", description="between columns of a csv: ',' ';' '|' or a tab; 'auto' looks")
+    sheet: str | None = Field(None, description="of a workbook; the first if not given")
+
+    @field_validator("rare")
+    @classmethod
+    def _rare(cls, value: str | int) -> str | int:
+        if isinstance(value, int):
+            if value < 1:
+                raise ValueError("must be at least 1")
+        elif value not in {"refuse", "drop"} and not (value.startswith("merge:") and value[6:].strip()):
+            raise ValueError("must be 'refuse', 'drop', 'merge:NAME' or a number")
+        return value
+
+    def text_columns(self) -> list[str]:
+        """The text columns as a list, one or several."""
+        return [self.text] if isinstance(self.text, str) else list(self.text)
+
+
+class CleanSection(Section):
+    """How the text is made uniform. Numbers, units, negations, punctuation and case are never touched."""
+
+    unicode: Literal["NFC", "off"] = Field("NFC", description="one form for letters that Unicode can write in two ways")
+    whitespace: bool = Field(True, description="odd spaces become spaces, line ends become \\n, blank runs shrink")
+    controls: bool = Field(True, description="invisible control and zero-width characters are removed")
+
+
+class SplitSection(Section):
+    """How cases are divided. Patients and duplicates are never cut apart."""
+
+    train: Share = Field(0.60, description="share of cases to learn from")
+    validation: Share = Field(0.10, description="share to choose the best epoch on")
+    calibration: Share = Field(0.15, description="share to fit probabilities and abstention on")
+    test: Share = Field(0.15, description="share that is opened once, at the end")
+    near_duplicate: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="texts whose sets of words overlap this much (Jaccard) stay on one side; 1 means exact only",
+    )
+
+    @model_validator(mode="after")
+    def _sum(self) -> SplitSection:
+        total = self.train + self.validation + self.calibration + self.test
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            raise ValueError(f"train, validation, calibration and test add up to {total:g}, not to 1")
+        return self
+
+    def shares(self) -> dict[str, float]:
+        """The four shares by the name of their split, in order."""
+        return {
+            "train": self.train,
+            "validation": self.validation,
+            "calibration": self.calibration,
+            "test": self.test,
+        }
+
+
+class ModelSection(Section):
+    """Which model learns."""
+
+    base: str = Field(
+        "builtin:minilm",
+        min_length=1,
+        description="builtin:minilm, builtin:tfidf, a folder with safetensors, or a Hub id (bedside models list)",
+    )
+    window: int = Field(
+        256, ge=16, le=8192, description="tokens read at once; a longer note is read in overlapping windows"
+    )
+    overlap: int = Field(32, ge=0, description="tokens that neighbouring windows share")
+    pooling: Literal["auto", "mean", "cls"] = Field(
+        "auto", description="how token vectors become one: 'auto' takes what suits the base model"
+    )
+
+    @model_validator(mode="after")
+    def _overlap(self) -> ModelSection:
+        if self.overlap * 2 > self.window:
+            raise ValueError(f"overlap {self.overlap} is more than half of window {self.window}")
+        return self
+
+
+class TrainSection(Section):
+    """How it learns."""
+
+    epochs: int = Field(4, ge=1, le=1000, description="at most; training stops when validation no longer improves")
+    patience: int = Field(2, ge=1, description="epochs without a better validation macro-F1 before it stops")
+    learning_rate: float = Field(1e-4, gt=0, lt=1, description="the highest rate, after warm-up")
+    weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
+    batch_tokens: int = Field(4096, ge=64, description="tokens in a batch: many short notes or few long ones")
+    warm_start: bool = Field(
+        True, description="start the head from a logistic regression on the untouched model's vectors"
+    )
+    class_weights: Literal["auto", "on", "off"] = Field(
+        "auto", description="weigh rare labels up; 'auto' when the largest has over three times the smallest"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="'auto' measures which is faster here and writes the choice down"
+    )
+    device: str = Field("auto", min_length=1, description="'auto' (cuda, mps, cpu: it says which), or one of them")
+    threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores")
+
+
+class EvaluateSection(Section):
+    """How it is measured, on the test split."""
+
+    resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples behind each interval")
+    confidence: float = Field(0.95, ge=0.5, lt=1, description="of the intervals")
+    top_k: int = Field(3, ge=1, description="a case counts as found when its label is among the first k")
+
+
+class AnswerSection(Section):
+    """When the model says that it does not know."""
+
+    max_error: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="at most this share wrong among answered, certified on the calibration split",
+    )
+    confidence: float = Field(0.95, ge=0.5, lt=1, description="of that certificate")
+    shown: int = Field(5, ge=1, description="diagnoses shown in an answer")
+
+
+class PackageSection(Section):
+    """What the bundle says of itself."""
+
+    version: str = Field("0.1.0", min_length=1, description="of this model")
+    intended_use: str = Field(
+        "", description="who uses it, for which patients, at which moment; empty marks the bundle as a draft"
+    )
+    codes: dict[str, str] = Field(default_factory=dict, description="ICD-10-CM code of each label, where there is one")
+
+
+class ServeSection(Section):
+    """How it is served."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="the address to listen on; loopback by default")
+    port: int = Field(8000, ge=0, le=65535, description="0 takes a free one")
+    max_bytes: int = Field(1_048_576, ge=1024, description="largest request")
+    deadline_seconds: float = Field(10.0, gt=0, description="a request that waits longer is answered 504")
+    max_batch: int = Field(32, ge=1, description="notes answered together")
+    queue: int = Field(256, ge=1, description="notes waiting; beyond it a request is answered 503")
+
+
+class Protocol(Section):
+    """A whole protocol."""
+
+    study: StudySection = Field(default_factory=StudySection)
+    data: DataSection
+    clean: CleanSection = Field(default_factory=CleanSection)
+    split: SplitSection = Field(default_factory=SplitSection)
+    model: ModelSection = Field(default_factory=ModelSection)
+    train: TrainSection = Field(default_factory=TrainSection)
+    evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
+    answer: AnswerSection = Field(default_factory=AnswerSection)
+    package: PackageSection = Field(default_factory=PackageSection)
+    serve: ServeSection = Field(default_factory=ServeSection)
