@@ -11,7 +11,7 @@ import json
 import re
 import textwrap
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +23,9 @@ from bedside.protocol.sections import Protocol, Section
 
 _BARE_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
 _LONGEST_VALUE_SHOWN = 60
+_TYPE_NAMES = frozenset(
+    {"str", "int", "constrained-str", "list[constrained-str]"}
+)  # as pydantic names branches of a union
 
 
 def load(path: Path) -> Protocol:
@@ -61,7 +64,20 @@ def parse(content: str, name: str = "protocol.toml") -> Protocol:
     try:
         return Protocol.model_validate(values)
     except ValidationError as error:
-        raise ProtocolError(name, [_fault(detail) for detail in error.errors()]) from None
+        raise ProtocolError(name, _faults(error.errors())) from None
+
+
+def _faults(details: Sequence[ErrorDetails]) -> list[str]:
+    """Every fault once. A key with several possible types fails in each of them, which is still one fault."""
+    sentences: dict[str, str] = {}
+    for detail in details:
+        sentences.setdefault(_where(detail), _fault(detail))
+    return list(sentences.values())
+
+
+def _where(detail: ErrorDetails) -> str:
+    """The key at fault, without the names of the types that were tried."""
+    return ".".join(str(part) for part in detail["loc"] if str(part) not in _TYPE_NAMES)
 
 
 def _lower_first(text: str) -> str:
@@ -70,7 +86,7 @@ def _lower_first(text: str) -> str:
 
 def _fault(detail: ErrorDetails) -> str:
     """One fault as a sentence: the key, the value, what is wrong, the nearest right key."""
-    where = ".".join(str(part) for part in detail["loc"] if part not in {"str", "int", "list[constrained-str]"})
+    where = _where(detail)
     if detail["type"] == "extra_forbidden":
         return _unknown_key(detail["loc"], where)
     if detail["type"] == "missing":

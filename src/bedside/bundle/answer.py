@@ -1,0 +1,79 @@
+"""What the model answers to one note.
+
+A field that nothing computes is absent from the JSON, never constant. The text of the note is never part of an
+answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+DISCLAIMER = "Decision support. Not a diagnosis."
+ICD_10_CM = "http://hl7.org/fhir/sid/icd-10-cm"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One diagnosis of a differential: its calibrated probability, and its ICD-10-CM code if there is one."""
+
+    rank: int
+    label: str
+    display: str
+    probability: float
+    code: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The suggestion as JSON."""
+        body: dict[str, Any] = {
+            "rank": self.rank,
+            "label": self.label,
+            "display": self.display,
+            "probability": self.probability,
+        }
+        if self.code is not None:
+            body["codes"] = [{"system": ICD_10_CM, "code": self.code}]
+        return body
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """How undecided the model is: entropy in nats over all labels, and the lead of the first over the second."""
+
+    entropy: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one note.
+
+    ``status`` is ``ok``, ``low_confidence``, ``insufficient_information`` or ``out_of_scope``; the last two carry
+    no differential. ``reasons`` are pairs of a code and a sentence, empty when the status is ``ok``.
+    """
+
+    status: str
+    model_id: str
+    digest: str
+    differential: tuple[Suggestion, ...]
+    uncertainty: Uncertainty | None
+    words: int
+    truncated: bool
+    reasons: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The answer as the body that the server sends and ``predict`` writes."""
+        body: dict[str, Any] = {
+            "status": self.status,
+            "model": {"id": self.model_id, "digest": self.digest, "calibrated": True},
+            "differential": [one.to_json() for one in self.differential],
+        }
+        if self.uncertainty is not None:
+            body["uncertainty"] = {"entropy": self.uncertainty.entropy, "margin": self.uncertainty.margin}
+        body["input"] = {"words": self.words, "truncated": self.truncated}
+        if self.reasons:
+            body["reasons"] = [{"code": code, "message": message} for code, message in self.reasons]
+        body["warnings"] = list(self.warnings)
+        body["disclaimer"] = DISCLAIMER
+        return body

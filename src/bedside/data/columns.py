@@ -1,0 +1,374 @@
+"""Which column is what: a proposal for a new study, with its reasons, and warnings about what would go wrong.
+
+Every proposal is a value in a file that the user reads and may change; nothing is merged, dropped or left out here.
+Columns that give the label away, and columns that look like the work of another split, are never proposed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bedside.core.errors import DataError
+from bedside.core.progress import SILENT, Progress
+from bedside.data.duplicates import exact_texts, find_duplicates, join_groups
+from bedside.data.labels import FEWEST_GROUPS, is_absent, lookalikes, tidy
+from bedside.data.leaks import one_to_one, tells
+from bedside.data.readers import read
+from bedside.data.report import FEW_TEST_CASES
+from bedside.data.split import groups_per_label
+from bedside.data.table import Table
+from bedside.data.times import time_rank
+from bedside.protocol import DataSection, SplitSection
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LABEL_NAMES = (
+    *("diagnosis", "diagnoses", "dx", "disease", "label", "pathology", "condition", "icd", "icd10", "class"),
+    *("specialty", "speciality", "category", "outcome", "target"),
+)
+_PATIENT = {"patient", "patientid", "subject", "subjectid", "mrn", "person", "personid", "pid", "patid"}
+_NOT_PATIENT = {"age", "sex", "gender", "name", "race", "history", "complaint", "note", "text", "type", "class"}
+_TIME = {"date", "time", "datetime", "timestamp", "charttime", "chartdate", "storetime", "admittime", "dischtime"}
+_SITE = {"site", "hospital", "centre", "center", "clinic", "facility", "institution"}
+_KEEP = {
+    *("age", "sex", "gender", "ethnicity", "ethnic", "race", "ward", "unit", "department", "language", "insurance"),
+    *("bmi", "smoker", "smoking", "pregnant", "triage", "acuity"),
+}
+_CASE = {"id", "caseid", "noteid", "rowid", "sampleid", "recordid", "hadmid", "encounterid", "visitid"}
+_OTHER_SPLITS = re.compile(
+    r"^(cluster\w*|k?folds?\d*|splits?|split_\w+|partition|unnamed.*|index|level_0)$", re.IGNORECASE
+)
+_DATA = re.compile(r"^\s*([\[{]|https?://|\w+://)")
+_MOST_LABELS = 300
+_LOOK_FOR_NEAR = 20_000  # rows up to which near-duplicates are sought for a proposal
+_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What ``init`` writes.
+
+    Attributes:
+        section: the values of ``[data]``; ``source`` is the path as it was given.
+        remarks: comment lines by key (``"data.rare"``), to stand above it: reasons, and lines to uncomment.
+        observations: what was seen, a sentence each.
+        warnings: what will go wrong or mislead, a sentence each.
+        codes: an ICD-10-CM code for each label, where the file itself gives one.
+    """
+
+    section: DataSection
+    remarks: dict[str, list[str]]
+    observations: list[str]
+    warnings: list[str]
+    codes: dict[str, str]
+
+
+@dataclass
+class _View:
+    """The table while its columns are being told apart."""
+
+    table: Table
+    chosen: dict[str, Any]
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    codes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        return self.table.frame
+
+    def free(self) -> list[str]:
+        """Columns that play no part yet and may be proposed for one."""
+        used: set[str] = set()
+        for value in self.chosen.values():
+            used |= set(value) if isinstance(value, list) else {value}
+        return [name for name in self.frame.columns if name not in used and not _OTHER_SPLITS.match(name)]
+
+    def say(self, key: str, line: str) -> None:
+        """Add a comment line above a key of ``[data]``."""
+        self.remarks.setdefault(f"data.{key}", []).append(line)
+
+
+def look(
+    path: Path,
+    *,
+    text: str | list[str] | None = None,
+    label: str | None = None,
+    patient: str | None = None,
+    case_id: str | None = None,
+    time: str | None = None,
+    site: str | None = None,
+    keep: Sequence[str] | None = None,
+    encoding: str = "auto",
+    separator: str = "auto",
+    sheet: str | None = None,
+    progress: Progress = SILENT,
+) -> Proposal:
+    """Look at a table and propose which column is what.
+
+    Args:
+        path: the table.
+        text, label, patient, case_id, time, site, keep: what the user already knows; taken as given.
+        encoding, separator, sheet: as in ``[data]``.
+        progress: told what is read.
+
+    Raises:
+        DataError: a named column does not exist, or no text or label column can be told; one sentence.
+    """
+    from bedside.data.preparation import require_columns
+
+    reading = {"source": str(path), "encoding": encoding, "separator": separator, "sheet": sheet}
+    table = read(DataSection(text="?", label="?", **reading), Path(), progress)  # type: ignore[arg-type]
+    given = {"text": text, "label": label, "patient": patient, "case_id": case_id, "time": time, "site": site}
+    view = _View(table, {key: value for key, value in given.items() if value is not None})
+    if keep is not None:
+        view.chosen["keep"] = list(keep)
+    require_columns(DataSection(**{**reading, "text": table.frame.columns[0], "label": table.frame.columns[0], **view.chosen}), table)  # type: ignore[arg-type]  # fmt: skip
+    if len(table.frame.columns) < 2:
+        raise DataError(f"{table.file} has one column, '{table.frame.columns[0]}'; a study needs a text and a label.")
+    for choose in (_choose_text, _choose_label, _choose_patient, _choose_case_id, _choose_time, _choose_site):
+        choose(view)
+    labels = [tidy(one) for one in table.frame[view.chosen["label"]]]
+    _choose_keep(view, labels)
+    section = DataSection(**{**reading, **view.chosen})  # type: ignore[arg-type]
+    _propose_labels(view, labels, section, progress)
+    return Proposal(section, view.remarks, list(table.observations), [*table.warnings, *view.warnings], view.codes)
+
+
+def _parts(name: str) -> list[str]:
+    """The words of a column's name: ``PatientID`` and ``patient_id`` are both patient, id."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return [part for part in re.split(r"[^A-Za-z0-9]+", spaced.lower()) if part]
+
+
+def _is_named(name: str, names: set[str]) -> bool:
+    """Whether a column's name, or one of its words, is among these names."""
+    parts = _parts(name)
+    return bool(names & {*parts, "".join(parts)})
+
+
+def _choose_text(view: _View) -> None:
+    """The column with the longest texts that are prose."""
+    if "text" in view.chosen:
+        return
+    lengths = {}
+    for name in view.free():
+        values = view.frame[name]
+        filled = values.filter(values.str.strip_chars() != "").head(_SAMPLE)
+        if filled.len() and filled.str.contains(_DATA.pattern).mean() < 0.5:  # type: ignore[operator]
+            lengths[name] = float(filled.str.len_chars().mean() or 0)  # type: ignore[arg-type]
+    if not lengths:
+        raise DataError(f"{view.table.file} has no column of texts; name it with data.text.")
+    name = max(lengths, key=lambda one: lengths[one])
+    view.chosen["text"] = name
+    view.say("text", f"'{name}' has the longest texts: {lengths[name]:,.0f} characters on average")
+    if lengths[name] < 20:
+        view.warnings.append(f"the longest texts, in column '{name}', have {lengths[name]:.0f} characters on average")
+
+
+def _choose_label(view: _View) -> None:
+    """A column of few values that repeat: by its name, then by having words rather than numbers."""
+    if "label" in view.chosen:
+        return
+    scores = {name: score for name in view.free() if (score := _label_score(view.frame[name], name)) is not None}
+    if not scores:
+        raise DataError(
+            f"{view.table.file} has no column that could be a diagnosis (2 to {_MOST_LABELS} values that repeat) beside "
+            f"'{view.chosen['text']}'; name it with data.label. Its columns are {', '.join(view.frame.columns[:20])}."
+        )
+    name = max(scores, key=lambda one: scores[one])
+    twins = [other for other in scores if other != name and _alike(view.frame, name, other)]
+    view.chosen["label"] = name
+    count = len({tidy(one) for one in view.frame[name]} - {""})
+    view.say("label", f"'{name}' has {count:,} values" + (f"; one-to-one with {', '.join(twins)}" if twins else ""))
+    others = [
+        other for other in sorted(scores, key=lambda one: scores[one], reverse=True) if other not in {name, *twins}
+    ]
+    if others:
+        view.say("label", f"it could also be: {', '.join(others[:5])}")
+    if not scores[name][0]:
+        view.warnings.append(f"the label column '{name}' is a guess, its name does not say so; check data.label")
+
+
+def _label_score(values: pl.Series, name: str) -> tuple[float, ...] | None:
+    """How likely a column is the label: name, words, few values; None where it cannot be."""
+    filled = [one for one in map(tidy, values) if not is_absent(one)]
+    distinct = len(set(filled))
+    if not 2 <= distinct <= min(_MOST_LABELS, len(filled) // 2) or _is_named(name, _PATIENT | _TIME | _CASE):
+        return None
+    if sum(map(len, filled)) > 100 * len(filled):
+        return None
+    parts = _parts(name)
+    named = next((len(_LABEL_NAMES) - place for place, one in enumerate(_LABEL_NAMES) if one in parts), 0)
+    wordy = sum(any(char.isalpha() for char in one) for one in filled) / len(filled) > 0.5
+    single = not any("|" in one for one in set(filled))
+    other = _is_named(name, _KEEP | _SITE)
+    return (float(named > 0), float(wordy), float(single), float(not other), float(named), -float(distinct))
+
+
+def _alike(frame: pl.DataFrame, one: str, other: str) -> bool:
+    """Whether two columns say the same in other words."""
+    return one_to_one([pair for pair in zip(frame[one], frame[other], strict=True) if all(pair)])
+
+
+def _choose_patient(view: _View) -> None:
+    if "patient" not in view.chosen:
+        found = [one for one in view.free() if _is_named(one, _PATIENT) and not _is_named(one, _NOT_PATIENT)]
+        if found:
+            view.chosen["patient"] = found[0]
+    if "patient" not in view.chosen:
+        view.say("patient", "no column names the patient; only duplicate texts are kept on one side of the split")
+        view.warnings.append("no column names the patient: notes of one patient may cross the splits unseen")
+        return
+    values = view.frame[view.chosen["patient"]]
+    view.say("patient", f"{values.n_unique():,} patients in {values.len():,} rows")
+
+
+def _choose_case_id(view: _View) -> None:
+    if "case_id" in view.chosen:
+        return
+    for name in view.free():
+        values = view.frame[name]
+        if _is_named(name, _CASE) and values.n_unique() == values.len() and (values.str.strip_chars() != "").all():
+            view.chosen["case_id"] = name
+            return
+
+
+def _choose_time(view: _View) -> None:
+    if "time" in view.chosen:
+        return
+    for name in view.free():
+        if _is_named(name, _TIME):
+            ranks, _ = time_rank(view.frame[name].head(_SAMPLE))
+            if ranks.drop_nulls().len() >= 0.8 * ranks.len():
+                view.chosen["time"] = name
+                return
+
+
+def _choose_site(view: _View) -> None:
+    if "site" in view.chosen:
+        return
+    for name in view.free():
+        if _is_named(name, _SITE) and 2 <= view.frame[name].n_unique() <= 200:
+            view.chosen["site"] = name
+            return
+
+
+def _choose_keep(view: _View, labels: Sequence[str]) -> None:
+    """Columns for subgroups, but none that gives the label away; those are named."""
+    away = {}
+    for name in [one for one in view.frame.columns if one not in _roles(view)]:
+        how = tells(view.frame[name].to_list(), labels)
+        if how is not None and not _OTHER_SPLITS.match(name):
+            away[name] = how
+    view.warnings += [f"column '{name}' {how}: it is not kept" for name, how in away.items()]
+    if away:
+        view.say("keep", f"left out because they give the label away: {', '.join(away)}")
+    _note_codes(view, list(away), labels)
+    if "keep" not in view.chosen:
+        view.chosen["keep"] = [
+            name for name in view.free() if name not in away and _is_subgroup(view.frame[name], name)
+        ]
+
+
+def _roles(view: _View) -> set[str]:
+    """The columns that are text or label."""
+    text = view.chosen["text"]
+    return {*([text] if isinstance(text, str) else text), view.chosen["label"]}
+
+
+def _is_subgroup(values: pl.Series, name: str) -> bool:
+    """Age, or a column named as a subgroup with few values."""
+    if not _is_named(name, _KEEP):
+        return False
+    return "age" in _parts(name) or "bmi" in _parts(name) or 2 <= values.n_unique() <= 50
+
+
+def _note_codes(view: _View, columns: Sequence[str], labels: Sequence[str]) -> None:
+    """Where a column of ICD-10 codes is one-to-one with the label, its codes are the labels' codes."""
+    for name in columns:
+        pairs = {(tidy(value).upper(), label) for value, label in zip(view.frame[name], labels, strict=True) if value}
+        codes = {label: code for code, label in pairs}
+        if len(codes) == len(pairs) and all(
+            re.fullmatch(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z]{1,4})?", code) for code, _ in pairs
+        ):
+            view.codes.update(sorted(codes.items()))
+            return
+
+
+def _propose_labels(view: _View, labels: list[str], section: DataSection, progress: Progress) -> None:
+    """Look-alike, absent, rare and thin labels: counted, named, and answered with lines to uncomment."""
+    rows = [place for place, label in enumerate(labels) if not is_absent(label)]
+    if len(rows) < len(labels):
+        view.say("unlabelled", f"{len(labels) - len(rows):,} of {len(labels):,} rows have no label")
+    kept = [labels[place] for place in rows]
+    counts = Counter(kept)
+    if len(counts) < 2:
+        raise DataError(
+            f"{view.table.file}: column '{section.label}' has {len(counts)} label"
+            f"{'' if len(counts) == 1 else 's'}, and a diagnosis needs two to tell apart; name another with data.label."
+        )
+    twins = lookalikes(counts)
+    for old, new in twins.items():
+        view.say("merge", f'"{_quoted(old)}" = "{_quoted(new)}"  # {counts[old]:,} and {counts[new]:,} cases')
+    if twins:
+        view.warnings.append(
+            f"{len(twins)} labels differ from another only by case, space, sign or plural: see data.merge"
+        )
+    _propose_rare(view, kept, _spread(view, section, rows, kept, progress), counts)
+    if len(counts) == 2:
+        rarer = min(counts, key=lambda label: (counts[label], label))
+        view.say("positive", f"two labels; '{rarer}' is the rarer")
+
+
+def _quoted(text: str) -> str:
+    """Text that stands between quotes in TOML."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _spread(
+    view: _View, section: DataSection, rows: Sequence[int], labels: Sequence[str], progress: Progress
+) -> Mapping[str, int]:
+    """In how many groups of patients and duplicates each label occurs."""
+    columns = section.text_columns()
+    frame = view.frame[list(rows)]
+    texts = [" ".join(cells) for cells in frame.select(columns).iter_rows()]
+    if len(texts) <= _LOOK_FOR_NEAR:
+        threshold = float(SplitSection.model_fields["near_duplicate"].default)
+        cluster = find_duplicates(texts, threshold, progress).cluster
+    else:
+        cluster, _ = exact_texts(texts)
+    numbers: dict[str, int] = {}
+    column = frame[section.patient].to_list() if section.patient else [""] * len(texts)
+    named = [numbers.setdefault(one.strip(), len(numbers)) if one.strip() else -1 for one in column]
+    return groups_per_label(join_groups(len(texts), cluster, np.asarray(named, dtype=np.int64)), labels)
+
+
+def _propose_rare(view: _View, labels: Sequence[str], spread: Mapping[str, int], counts: Counter[str]) -> None:
+    """Lines for ``rare``, and what the default split would leave for the test."""
+    small = sorted(label for label in counts if spread[label] < FEWEST_GROUPS)
+    if small:
+        shown = ", ".join(f"{label} ({counts[label]:,} cases, {spread[label]} groups)" for label in small[:10])
+        more = f" and {len(small) - 10} more" if len(small) > 10 else ""
+        view.say(
+            "rare", f"these labels have fewer than {FEWEST_GROUPS} groups and cannot reach every split: {shown}{more}"
+        )
+        view.say("rare", 'rare = "drop"')
+        view.say("rare", 'rare = "merge:Other"')
+        view.warnings.append(f"{len(small)} labels are too rare to reach every split: {shown}{more}; choose data.rare")
+    share = float(SplitSection.model_fields["test"].default)
+    thin = [label for label in sorted(counts) if label not in small and share * counts[label] < FEW_TEST_CASES]
+    if thin:
+        shown = ", ".join(thin[:8]) + (f" and {len(thin) - 8} more" if len(thin) > 8 else "")
+        view.warnings.append(
+            f"{len(thin)} labels would have fewer than {FEW_TEST_CASES} test cases in {len(labels):,} labelled rows, so "
+            f"their own figures will be too uncertain to say much: {shown}"
+        )

@@ -1,0 +1,255 @@
+"""Which texts are the same, or nearly: what must stay on one side of a split.
+
+Two texts are near-duplicates when the Jaccard overlap of their sets of lower-cased words reaches the threshold,
+whatever their labels. MinHash (Broder 1997) with banding only *proposes* pairs; a pair counts when its true overlap,
+on whole word sets, reaches the threshold. Banding may miss a pair at the very threshold with probability below 0.001.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedside.core.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+_WORD = re.compile(r"\w+")
+_MISS = 0.001  # highest probability that banding misses a pair that lies exactly at the threshold
+_MOST_HASHES = 512
+_HASH_SEED = 20_261  # part of the method, not of a study: the same texts give the same pairs in every study
+_CHUNK = 4_000
+_WINDOW = 64  # within a bucket, a text is compared with this many neighbours and with the bucket's first
+_QUICK = 64  # hashes looked at before all of them
+_PAIRS = 200_000
+EPSILON = 1e-9  # 7 of 10 words is an overlap of 0.7, whatever floating point makes of it
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """For each row, which text it has and which cluster of near-duplicates that belongs to.
+
+    Attributes:
+        exact: [rows] number of the row's text; equal where texts are equal after normalising.
+        cluster: [rows] number of the row's cluster; equal for exact duplicates too.
+        keys: the normalised texts, by number.
+    """
+
+    exact: NDArray[np.int64]
+    cluster: NDArray[np.int64]
+    keys: tuple[str, ...]
+
+
+def words(text: str) -> list[str]:
+    """The lower-cased words of a text, in order."""
+    return _WORD.findall(text.lower())
+
+
+def find_duplicates(texts: Sequence[str], threshold: float, progress: Progress = SILENT) -> Duplicates:
+    """Find exact and near-duplicates.
+
+    Args:
+        texts: cleaned texts.
+        threshold: Jaccard overlap of word sets, in (0, 1]; 1 means exact duplicates only.
+        progress: shown while hashing and comparing.
+    """
+    exact, keys = exact_texts(texts)
+    if threshold >= 1 or len(keys) < 2:
+        return Duplicates(exact, exact.copy(), keys)
+    clusters = _near([key.split(" ") for key in keys], threshold, progress)
+    return Duplicates(exact, clusters[exact], keys)
+
+
+def exact_texts(texts: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Number the texts that differ after normalising (lower case, words joined by a space)."""
+    numbers: dict[str, int] = {}
+    exact = np.fromiter(
+        (numbers.setdefault(" ".join(words(text)), len(numbers)) for text in texts), dtype=np.int64, count=len(texts)
+    )
+    return exact, tuple(numbers)
+
+
+def banding(threshold: float) -> tuple[int, int]:
+    """Bands and hashes per band: the strictest bands that still find a pair at the threshold.
+
+    A pair with overlap s shares a band of r hashes with probability s**r, and at least one of b bands with
+    1 - (1 - s**r)**b. The larger r, the fewer pairs are proposed in vain.
+    """
+    best = (_MOST_HASHES, 1)
+    for size in range(2, 12):
+        hit = threshold**size
+        bands = int(np.ceil(np.log(_MISS) / np.log1p(-hit)))
+        if bands * size > _MOST_HASHES:
+            break
+        best = (bands, size)
+    return best
+
+
+def join_groups(size: int, *parts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows that share a number in any part, directly or through others, get one group number.
+
+    Args:
+        size: number of rows.
+        parts: each [rows]; equal numbers belong together, a negative number belongs to nothing.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, nodes, start = [], [], size
+    for part in parts:
+        named = np.flatnonzero(part >= 0)
+        rows.append(named)
+        nodes.append(part[named] + start)
+        start += int(part.max(initial=-1)) + 1
+    left, right = np.concatenate(rows), np.concatenate(nodes)
+    graph = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(start, start))
+    _, component = connected_components(graph, directed=False)
+    _, numbers = np.unique(component[:size], return_inverse=True)
+    return numbers.astype(np.int64)
+
+
+def word_matrix(sets: Sequence[Sequence[str]]) -> csr_array:
+    """[texts, words] with a 1 where the text holds the word; words are numbered as they come."""
+    from scipy.sparse import csr_array
+
+    numbers: dict[str, int] = {}
+    starts = np.zeros(len(sets) + 1, dtype=np.int64)
+    pieces: list[NDArray[np.int32]] = []
+    for place, tokens in enumerate(sets):
+        held = {numbers.setdefault(word, len(numbers)) for word in tokens}
+        pieces.append(np.fromiter(held, dtype=np.int32, count=len(held)))
+        starts[place + 1] = starts[place] + len(held)
+    columns = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)
+    matrix = csr_array(
+        (np.ones(len(columns), dtype=np.int32), columns, starts), shape=(len(sets), max(len(numbers), 1))
+    )
+    matrix.sort_indices()
+    return matrix
+
+
+def _near(sets: list[list[str]], threshold: float, progress: Progress) -> NDArray[np.int64]:
+    """Connected components of the graph of near-duplicate pairs."""
+    matrix = word_matrix(sets)
+    lengths = np.diff(matrix.indptr).astype(np.int64)
+    bands, size = banding(threshold)
+    digests = _digests(sets, bands * size, progress)
+    cluster = np.arange(len(sets), dtype=np.int64)
+    with progress.task("comparing texts", total=bands, unit="bands") as task:
+        for band in range(bands):
+            for left, right in _candidates(digests, band, bands, size):
+                near = _verified(matrix, lengths, digests, cluster, left, right, threshold)
+                if near.any():
+                    cluster = _merged(cluster, left[near], right[near])
+            task.advance()
+    return cluster
+
+
+def _digests(sets: list[list[str]], hashes: int, progress: Progress) -> NDArray[np.uint32]:
+    """[texts, hashes] MinHash digests."""
+    from rensa import RMinHash
+
+    digests = np.empty((len(sets), hashes), dtype=np.uint32)
+    with progress.task("hashing texts", total=len(sets), unit="texts") as task:
+        for start in range(0, len(sets), _CHUNK):
+            part = sets[start : start + _CHUNK]
+            digests[start : start + len(part)] = RMinHash.digests_from_token_sets(
+                part, num_perm=hashes, seed=_HASH_SEED
+            )
+            task.advance(len(part))
+    return digests
+
+
+def _candidates(
+    digests: NDArray[np.uint32], band: int, bands: int, size: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs of texts that share all hashes of a band.
+
+    Texts of a bucket are sorted by the next band too, so that the likeliest twins are neighbours even in a bucket
+    of thousands, which is not compared pair by pair.
+    """
+    own, following = (_band_key(digests, number % bands, size) for number in (band, band + 1))
+    order = np.lexsort((following, own)).astype(np.int64)
+    key = own[order]
+    fresh = np.concatenate([[True], key[1:] != key[:-1]])
+    first = order[np.flatnonzero(fresh)[np.cumsum(fresh) - 1]]
+    yield first[~fresh], order[~fresh]
+    for step in range(1, min(_WINDOW, len(order) - 1) + 1):
+        same = np.flatnonzero(key[step:] == key[:-step])
+        if not len(same):
+            return
+        yield order[same], order[same + step]
+
+
+def _band_key(digests: NDArray[np.uint32], band: int, size: int) -> NDArray[np.uint64]:
+    """[texts] one 64-bit number for the hashes of a band."""
+    key = np.full(len(digests), 0x9E3779B97F4A7C15, dtype=np.uint64)
+    for column in range(band * size, (band + 1) * size):
+        key ^= digests[:, column].astype(np.uint64)
+        key *= np.uint64(0xFF51AFD7ED558CCD)
+        key ^= key >> np.uint64(29)
+    return key
+
+
+def _verified(
+    matrix: csr_array,
+    lengths: NDArray[np.int64],
+    digests: NDArray[np.uint32],
+    cluster: NDArray[np.int64],
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    threshold: float,
+) -> NDArray[np.bool_]:
+    """[pairs] whether the pair is near and not yet in one cluster.
+
+    Cheap tests come first: known, lengths too different to reach the threshold, hashes that agree far too seldom
+    (five standard errors below it); the true overlap decides.
+    """
+    keep = np.flatnonzero(cluster[left] != cluster[right])
+    shorter, longer = np.minimum(lengths[left], lengths[right]), np.maximum(lengths[left], lengths[right])
+    keep = keep[shorter[keep] >= threshold * longer[keep] - EPSILON]
+    for hashes in (min(_QUICK, digests.shape[1]), digests.shape[1]):
+        floor = threshold - 5 * np.sqrt(threshold * (1 - threshold) / hashes)
+        keep = keep[_agreement(digests, left[keep], right[keep], hashes) >= floor]
+    near = np.zeros(len(left), dtype=np.bool_)
+    near[keep] = overlap(matrix, lengths, left[keep], right[keep]) >= threshold - EPSILON
+    return near
+
+
+def _agreement(
+    digests: NDArray[np.uint32], left: NDArray[np.int64], right: NDArray[np.int64], hashes: int
+) -> NDArray[np.float64]:
+    """[pairs] the share of the first hashes that agree: an estimate of the overlap."""
+    share = np.empty(len(left), dtype=np.float64)
+    for start in range(0, len(left), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        share[part] = (digests[left[part], :hashes] == digests[right[part], :hashes]).mean(axis=1)
+    return share
+
+
+def overlap(
+    matrix: csr_array, lengths: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """[pairs] the true Jaccard overlap of two texts' word sets."""
+    shared = np.zeros(len(left), dtype=np.float64)
+    for start in range(0, len(left), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        shared[part] = (matrix[left[part]] * matrix[right[part]]).sum(axis=1)
+    return shared / np.maximum(lengths[left] + lengths[right] - shared, 1)
+
+
+def _merged(cluster: NDArray[np.int64], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The clusters after joining those of each pair."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = len(cluster)
+    graph = coo_array((np.ones(len(left), dtype=np.int8), (cluster[left], cluster[right])), shape=(size, size))
+    _, component = connected_components(graph, directed=False)
+    joined: NDArray[np.int64] = component[cluster].astype(np.int64)
+    return joined

@@ -1,0 +1,354 @@
+"""The prepare stage: read, clean, find duplicates, split; and an account of every row that did not come through."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bedside.core.errors import DataError
+from bedside.core.files import sha256_bytes
+from bedside.core.keys import pseudonym
+from bedside.core.progress import SILENT, Progress
+from bedside.core.seeds import derive
+from bedside.data.clean import clean_text, join_sections
+from bedside.data.cohort import SPLITS, Cohort
+from bedside.data.crossings import Crossings, count_crossings
+from bedside.data.duplicates import Duplicates, find_duplicates, join_groups, words
+from bedside.data.labels import apply_rare, is_absent, lookalikes, merged, positive_label, tidy
+from bedside.data.readers import read, resolve
+from bedside.data.split import assign, missing_labels
+from bedside.data.table import Table
+from bedside.protocol import CleanSection, DataSection, SplitSection
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_NUMERIC = 0.95  # share of filled cells that must parse before a kept column becomes numbers
+_ATTEMPTS = 3
+
+
+@dataclass
+class Cases:
+    """The rows on their way; each list is [rows] and they are cut together."""
+
+    texts: list[str]
+    labels: list[str]
+    places: list[int]  # in the table
+    flow: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def keep(self, mask: Sequence[bool] | NDArray[np.bool_], reason: str) -> None:
+        """Drop rows and count them under a reason."""
+        dropped = len(self.texts) - int(np.sum(np.asarray(mask, dtype=np.bool_)))
+        if dropped:
+            self.texts, self.labels, self.places = (
+                [one for one, stays in zip(values, mask, strict=True) if stays]  # type: ignore[misc]
+                for values in (self.texts, self.labels, self.places)
+            )
+            self.flow.append({"step": "dropped", "reason": reason, "rows": dropped})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that the report is written from."""
+
+    table: Table
+    path: Path
+    cases: Cases
+    frame: pl.DataFrame
+    labels: tuple[str, ...]
+    duplicates: Duplicates
+    crossings: Crossings
+    repaired: int
+    positive: str | None
+
+
+def prepare(
+    data: DataSection,
+    clean: CleanSection,
+    split: SplitSection,
+    *,
+    base: Path,
+    seed: int,
+    key: bytes,
+    progress: Progress = SILENT,
+) -> Cohort:
+    """Make a cohort from a table of notes.
+
+    Args:
+        data: which file, which columns, what to do with rare and missing labels.
+        clean: how text is made uniform.
+        split: shares, and the overlap at which texts stay on one side.
+        base: the folder that a relative ``data.source`` is relative to.
+        seed: the study's seed.
+        key: the site's secret key, for pseudonyms.
+        progress: told what is done and what is odd.
+
+    Raises:
+        DataError: the table cannot be read or cannot carry the study; one sentence that says what to do.
+    """
+    from bedside.data.report import account
+
+    table = read(data, base, progress)
+    require_columns(data, table)
+    cases = _cases(table, data, clean, progress)
+    duplicates, groups, patients = _group(table, data, cases, split.near_duplicate, progress)
+    cases.labels, stays, notes = apply_rare(cases.labels, groups, data.rare)
+    cases.warnings += notes
+    cases.keep(stays, "rare label")
+    duplicates = Duplicates(duplicates.exact[stays], duplicates.cluster[stays], duplicates.keys)
+    groups, patients = groups[stays], [one for one, kept in zip(patients, stays, strict=True) if kept]
+    labels = tuple(sorted(set(cases.labels)))
+    placed = _place(cases, labels, groups, duplicates, patients, split, seed, progress)
+    frame = _frame(table, data, cases, placed, key)
+    positive = positive_label(labels, Counter(cases.labels), data.positive)
+    done = Prepared(
+        table, resolve(data.source, base), cases, frame, labels, duplicates, placed.crossings, placed.repaired, positive
+    )
+    report = account(done, data, clean, split, seed)
+    for sentence in report["warnings"][len(table.warnings) :]:  # those of the table were said while reading
+        progress.warn(f"{sentence[:1].upper()}{sentence[1:]}.")
+    progress.say(
+        f"kept {frame.height:,} of {table.frame.height:,} rows: {len(labels)} labels, "
+        + ", ".join(f"{name} {int((frame['split'] == name).sum()):,}" for name in SPLITS)
+    )
+    return Cohort(frame, labels, report)
+
+
+def require_columns(data: DataSection, table: Table) -> None:
+    """Refuse a protocol that names columns which the file does not have.
+
+    Raises:
+        DataError: naming the first, the nearest names and all names.
+    """
+    named = [("text", name) for name in data.text_columns()] + [("label", data.label)]
+    named += [(key, getattr(data, key)) for key in ("patient", "case_id", "time", "site") if getattr(data, key)]
+    named += [("keep", name) for name in data.keep]
+    for key, name in named:
+        if name not in table.frame.columns:
+            raise DataError(f"data.{key} = '{name}' is no column of {table.file}{nearest(name, table.frame.columns)}.")
+
+
+def nearest(name: str, columns: Sequence[str]) -> str:
+    """The end of a sentence: the likeliest columns that were meant, and all of them."""
+    lowered = {one.lower(): one for one in columns}
+    close = [lowered[one] for one in difflib.get_close_matches(name.lower(), list(lowered), n=2, cutoff=0.5)]
+    meant = f"; did you mean {' or '.join(repr(one) for one in close)}?" if close else ";"
+    more = f" and {len(columns) - 20} more" if len(columns) > 20 else ""
+    return f"{meant} Its columns are {', '.join(columns[:20])}{more}"
+
+
+def _cases(table: Table, data: DataSection, clean: CleanSection, progress: Progress) -> Cases:
+    """Cleaned texts and tidied labels of the rows that have both."""
+    columns = data.text_columns()
+    texts = _texts(table.frame, columns, clean, progress)
+    labels = [tidy(label) for label in table.frame[data.label]]
+    cases = Cases(texts, labels, list(range(len(texts))), warnings=list(table.warnings))
+    absent = [place for place, label in enumerate(labels) if is_absent(label)]
+    if absent and data.unlabelled == "refuse":
+        raise DataError(
+            f"{table.file}: {len(absent):,} rows have no label (the first is row {table.rows[absent[0]]:,}); "
+            "fill them in, or set data.unlabelled = 'drop'."
+        )
+    cases.keep([not is_absent(label) for label in cases.labels], "no label")
+    cases.keep([bool(words(text)) for text in cases.texts], "no text")
+    if not cases.texts:
+        raise DataError(
+            f"{table.file}: no row has both a text (data.text = {', '.join(columns)}) and a label "
+            f"(data.label = '{data.label}'); are these the right columns?"
+        )
+    cases.labels, idle = merged(cases.labels, data.merge)
+    cases.warnings += idle
+    _say_lookalikes(cases)
+    return cases
+
+
+def _texts(frame: pl.DataFrame, columns: list[str], clean: CleanSection, progress: Progress) -> list[str]:
+    """The text of each row, cleaned."""
+    texts = []
+    with progress.task("cleaning", total=frame.height, unit="notes") as task:
+        for row in frame.select(columns).iter_rows():
+            cells = {name: clean_text(cell, clean) for name, cell in zip(columns, row, strict=True)}
+            texts.append(join_sections(columns, cells))
+            task.advance()
+    return texts
+
+
+def _say_lookalikes(cases: Cases) -> None:
+    """Warn of labels that look like one, without joining them."""
+    twins = lookalikes(Counter(cases.labels))
+    if twins:
+        shown = ", ".join(f"'{old}' = '{new}'" for old, new in list(twins.items())[:5])
+        more = f" and {len(twins) - 5} more" if len(twins) > 5 else ""
+        cases.warnings.append(f"labels that look like one are kept apart; to join them set data.merge: {shown}{more}")
+
+
+def _group(
+    table: Table, data: DataSection, cases: Cases, threshold: float, progress: Progress
+) -> tuple[Duplicates, NDArray[np.int64], list[str]]:
+    """Duplicates, the groups that no split may cut, and each row's patient ('' where not known)."""
+    duplicates = find_duplicates(cases.texts, threshold, progress)
+    patients = [""] * len(cases.texts)
+    if data.patient is not None:
+        column = table.frame[data.patient].to_list()
+        patients = [unicodedata.normalize("NFC", column[place]).strip() for place in cases.places]
+        unknown = patients.count("")
+        if unknown:
+            cases.warnings.append(f"{unknown:,} rows name no patient and are each taken as one of their own")
+    return duplicates, _join(duplicates, patients), patients
+
+
+def _join(duplicates: Duplicates, patients: Sequence[str], *more: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Connected components of patients, clusters and further links."""
+    numbers: dict[str, int] = {}
+    named = np.asarray([numbers.setdefault(one, len(numbers)) if one else -1 for one in patients], dtype=np.int64)
+    return join_groups(len(patients), duplicates.cluster, named, *more)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Where each row went, and how that was checked."""
+
+    splits: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    keys: list[str]  # of each group
+    patients: list[str]
+    crossings: Crossings
+    repaired: int
+
+
+def _place(
+    cases: Cases,
+    labels: tuple[str, ...],
+    groups: NDArray[np.int64],
+    duplicates: Duplicates,
+    patients: list[str],
+    split: SplitSection,
+    seed: int,
+    progress: Progress,
+) -> _Placed:
+    """Split, then check by brute force that nothing crosses; a pair that hashing missed joins its groups."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    targets = np.asarray([numbers[label] for label in cases.labels], dtype=np.int64)
+    links: list[NDArray[np.int64]] = []
+    for _ in range(_ATTEMPTS):
+        groups = join_groups(len(groups), groups, *links)
+        keys = _group_keys(groups, duplicates)
+        splits = assign(groups, targets, keys, list(split.shares().values()), derive(seed, "split"), progress)
+        people = [one or f"\x1fgroup\x1f{keys[group]}" for one, group in zip(patients, groups.tolist(), strict=True)]
+        crossings = count_crossings(cases.texts, people, splits, split.near_duplicate, progress)
+        if not crossings.near:
+            break
+        for pair in crossings.near:
+            link = np.full(len(groups), -1, dtype=np.int64)
+            link[list(pair)] = 0
+            links.append(link)
+    absent = missing_labels(cases.labels, splits, SPLITS)
+    if absent:
+        shown = "; ".join(f"{label} has none in {' and '.join(names)}" for label, names in list(absent.items())[:5])
+        raise DataError(
+            f"No split could be found in which every label reaches every part, because patients or duplicates tie "
+            f"labels together: {shown}; set data.rare = 'drop' or a higher number, or merge labels (data.merge)."
+        )
+    return _Placed(splits, groups, keys, people, crossings, len(links))
+
+
+def _group_keys(groups: NDArray[np.int64], duplicates: Duplicates) -> list[str]:
+    """A name of each group that does not depend on the order of rows: the least hash of its texts."""
+    digests = [sha256_bytes(key.encode("utf-8")) for key in duplicates.keys]
+    least: dict[int, str] = {}
+    for group, text in zip(groups.tolist(), duplicates.exact.tolist(), strict=True):
+        digest = digests[text]
+        if group not in least or digest < least[group]:
+            least[group] = digest
+    return [least[group] for group in range(len(least))]
+
+
+def _frame(table: Table, data: DataSection, cases: Cases, placed: _Placed, key: bytes) -> pl.DataFrame:
+    """The cohort's table."""
+    import polars as pl
+
+    groups = [pseudonym(key, "group", placed.keys[group]) for group in placed.groups.tolist()]
+    people = {one: pseudonym(key, "patient", one) for one in sorted(set(placed.patients))}
+    columns: dict[str, Any] = {
+        "case_id": _case_ids(table, data, cases, key),
+        "text": cases.texts,
+        "label": cases.labels,
+        "patient": [people[one] for one in placed.patients],
+        "split": [SPLITS[number] for number in placed.splits.tolist()],
+        "group": groups,
+    }
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    return frame.with_columns(_extra(table, data, cases, set(columns)))
+
+
+def _case_ids(table: Table, data: DataSection, cases: Cases, key: bytes) -> list[str]:
+    """A pseudonym of each case: of its id where a column names it, else of its row and text."""
+    if data.case_id is None:
+        return [
+            pseudonym(key, "case", f"{table.rows[place]}\x1f{sha256_bytes(text.encode('utf-8'))}")
+            for place, text in zip(cases.places, cases.texts, strict=True)
+        ]
+    column = table.frame[data.case_id].to_list()
+    seen: Counter[str] = Counter()
+    ids = []
+    for place in cases.places:
+        name = column[place].strip()
+        seen[name] += 1
+        ids.append(pseudonym(key, "case", name if seen[name] == 1 and name else f"{name}\x1f{table.rows[place]}"))
+    again = len(cases.places) - len(seen)
+    if again:
+        cases.warnings.append(
+            f"{again:,} rows repeat a case id of column '{data.case_id}'; they were told apart by row"
+        )
+    return ids
+
+
+def _extra(table: Table, data: DataSection, cases: Cases, taken: set[str]) -> list[pl.Series]:
+    """Time rank, site and kept columns."""
+    from bedside.data.times import time_rank
+
+    rows = table.frame[cases.places]
+    extra = []
+    if data.time is not None:
+        ranks, notes = time_rank(rows[data.time])
+        cases.warnings += notes
+        extra.append(ranks)
+    if data.site is not None:
+        extra.append(_text_or_null(rows[data.site]).rename("site"))
+    used = {"time_rank", "site"} | taken
+    for name in dict.fromkeys(data.keep):
+        if name in used:
+            raise DataError(
+                f"data.keep = '{name}' has the name of a column that bedside writes; rename it in the file."
+            )
+        extra.append(_numbers(rows[name]))
+    return extra
+
+
+def _text_or_null(values: pl.Series) -> pl.Series:
+    """Trimmed text; blank cells are null."""
+    trimmed = values.str.strip_chars()
+    return trimmed.set(trimmed == "", None)
+
+
+def _numbers(values: pl.Series) -> pl.Series:
+    """A kept column as numbers where nearly all of its cells are, with a decimal point or comma; else as text."""
+    import polars as pl
+
+    text = _text_or_null(values)
+    filled = text.drop_nulls()
+    zeros = filled.str.contains(r"^0\d").any()
+    numbers = text.str.replace(r"^([+-]?\d+),(\d+)$", "$1.$2").cast(pl.Float64, strict=False)
+    numbers = numbers.set(~numbers.is_finite().fill_null(False), None)
+    if not filled.len() or zeros or numbers.drop_nulls().len() < _NUMERIC * filled.len():
+        return text
+    return numbers

@@ -1,0 +1,256 @@
+"""The stages in the order that data flows, each with what it depends on and what it leaves.
+
+A stage is handed its own section of the protocol and folders to read and write; it knows nothing of the study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bedside.core import evidence
+from bedside.core.files import read_json, sha256_json
+from bedside.core.keys import site_key
+from bedside.core.progress import Progress
+from bedside.protocol import Protocol
+from bedside.study.manifest import Manifest, versions
+
+if TYPE_CHECKING:
+    from bedside.data import Cohort
+
+LABEL_OF_MODEL = "main"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a stage is run with."""
+
+    folder: Path
+    protocol: Protocol
+    progress: Progress
+
+    def of(self, stage: str) -> Path:
+        """The folder of a stage of this study."""
+        return self.folder / next(one.folder for one in STAGES if one.name == stage)
+
+    def cohort(self) -> Cohort:
+        """The prepared cases."""
+        from bedside.data import Cohort
+
+        return Cohort.load(self.of("prepare"))
+
+    def hashes(self, stage: str) -> dict[str, str]:
+        """The SHA-256 of a finished stage's files."""
+        manifest = Manifest.read(self.of(stage))
+        return manifest.hashes() if manifest else {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: the verb.
+        folder: where it writes, in the study.
+        products: the files and folders (in its folder) that later stages depend on.
+        sections: the sections of the protocol that it is handed.
+        after: the stages whose products it reads.
+        run: the work itself.
+        resumes: whether a half-finished run may be continued, if nothing that it depends on changed.
+        says: what the user reads while it runs.
+    """
+
+    name: str
+    folder: str
+    products: tuple[str, ...]
+    sections: tuple[str, ...]
+    after: tuple[str, ...]
+    run: Callable[[Setting], None]
+    says: str
+    resumes: bool = False
+
+
+def _prepare(setting: Setting) -> None:
+    from bedside.data import prepare
+
+    protocol = setting.protocol
+    cohort = prepare(
+        protocol.data,
+        protocol.clean,
+        protocol.split,
+        base=setting.folder,
+        seed=protocol.study.seed,
+        key=site_key(),
+        progress=setting.progress,
+    )
+    cohort.save(setting.of("prepare"))
+
+
+def _baseline(setting: Setting) -> None:
+    from bedside.training import train_baselines
+
+    seed = setting.protocol.study.seed
+    train_baselines(setting.cohort(), setting.of("baseline"), seed=seed, progress=setting.progress)
+
+
+def _train(setting: Setting) -> None:
+    from bedside.training import train
+
+    protocol = setting.protocol
+    train(
+        setting.cohort(),
+        protocol.model,
+        protocol.train,
+        setting.of("train"),
+        seed=protocol.study.seed,
+        progress=setting.progress,
+    )
+
+
+def _evaluate(setting: Setting) -> None:
+    from bedside.evaluation import evaluate
+    from bedside.models import load_diagnoser
+
+    protocol, cohort = setting.protocol, setting.cohort()
+    look = _open_test(setting)
+    baselines = setting.of("baseline")
+    result = evaluate(
+        cohort,
+        load_diagnoser(setting.of("train") / "model"),
+        {name: load_diagnoser(baselines / name) for name in ("majority", "tfidf")},
+        protocol.evaluate,
+        protocol.answer,
+        seed=protocol.study.seed,
+        progress=setting.progress,
+    )
+    folder = setting.of("evaluate")
+    result.save(folder, facts=_facts(setting, cohort, look))
+    evidence.append(
+        setting.folder / "evidence.jsonl",
+        "evaluated",
+        {"look": look, "protocol": sha256_json(protocol.model_dump(mode="json")), **_bound(setting, folder)},
+    )
+
+
+def _open_test(setting: Setting) -> int:
+    """Write down that the test split is opened, before it is; return the number of this look.
+
+    A look that was interrupted before any figure was written goes on under its own number.
+    """
+    chain = setting.folder / "evidence.jsonl"
+    opened = {
+        "protocol": sha256_json(setting.protocol.model_dump(mode="json")),
+        "cohort": sha256_json(setting.hashes("prepare")),
+        "model": sha256_json(setting.hashes("train")),
+    }
+    entries = evidence.read(chain)
+    looks = sum(entry["kind"] == "test opened" for entry in entries)
+    if entries and entries[-1]["kind"] == "test opened" and entries[-1]["body"] == {"look": looks, **opened}:
+        return looks
+    evidence.append(chain, "test opened", {"look": looks + 1, **opened})
+    if looks:
+        setting.progress.warn(
+            f"This is look {looks + 1} of the test split; choosing by it makes its figures too good. Every document says so."
+        )
+    return looks + 1
+
+
+def _bound(setting: Setting, folder: Path) -> dict[str, Any]:
+    """The hashes that tie figures to data, split, code and weights."""
+    from bedside.core.files import sha256_file
+
+    return {
+        "cohort": setting.hashes("prepare"),
+        "model": setting.hashes("train"),
+        "metrics": sha256_file(folder / "metrics.json"),
+        "predictions": sha256_file(folder / "predictions.parquet"),
+        "versions": versions(),
+    }
+
+
+def _facts(setting: Setting, cohort: Cohort, look: int) -> dict[str, str]:
+    """What the report says of the run."""
+    protocol = setting.protocol
+    return {
+        "study": protocol.study.name,
+        "source": Path(protocol.data.source).name,
+        "base model": protocol.model.base,
+        "seed": str(protocol.study.seed),
+        "look": str(look),
+        "cases sha256": setting.hashes("prepare").get("cases.parquet", ""),
+        **({"synthetic": "yes"} if cohort.report.get("synthetic") else {}),
+    }
+
+
+def _package(setting: Setting) -> None:
+    from bedside.bundle import write_bundle
+    from bedside.evaluation import Abstention, Calibration
+    from bedside.models import load_diagnoser
+
+    protocol, cohort = setting.protocol, setting.cohort()
+    evaluation = setting.of("evaluate")
+    support = cohort.report["labels"]
+    write_bundle(
+        setting.of("package"),
+        diagnoser=load_diagnoser(setting.of("train") / "model"),
+        calibration=Calibration.from_json(read_json(evaluation / "calibration.json")),
+        abstention=Abstention.from_json(read_json(evaluation / "abstention.json")),
+        labels_info={label: {"code": protocol.package.codes.get(label)} for label in cohort.labels},
+        package=protocol.package,
+        clean=protocol.clean,
+        shown=protocol.answer.shown,
+        provenance={"study": protocol.study.name, "labels": support},
+        evidence=setting.folder / "evidence.jsonl",
+    )
+
+
+STAGES = (
+    Stage(
+        "prepare",
+        "cohort",
+        products=("cases.parquet", "report.json", "report.html"),
+        sections=("data", "clean", "split"),
+        after=(),
+        run=_prepare,
+        says="reads, cleans and divides the cases",
+    ),
+    Stage(
+        "baseline",
+        "runs/baseline",
+        products=("majority", "tfidf"),
+        sections=(),
+        after=("prepare",),
+        run=_baseline,
+        says="trains what the model must beat: TF-IDF with logistic regression, and the majority",
+    ),
+    Stage(
+        "train",
+        f"runs/{LABEL_OF_MODEL}",
+        products=("model",),
+        sections=("model", "train"),
+        after=("prepare",),
+        run=_train,
+        says="fine-tunes the base model",
+        resumes=True,
+    ),
+    Stage(
+        "evaluate",
+        "evaluation",
+        products=("metrics.json", "predictions.parquet", "calibration.json", "abstention.json", "report.html"),
+        sections=("evaluate", "answer"),
+        after=("prepare", "baseline", "train"),
+        run=_evaluate,
+        says="calibrates, then opens the test split",
+    ),
+    Stage(
+        "package",
+        "bundle",
+        products=("",),
+        sections=("package", "clean", "answer"),
+        after=("prepare", "train", "evaluate"),
+        run=_package,
+        says="writes the deployable bundle",
+    ),
+)
