@@ -57,7 +57,7 @@ class DataSection(Section):
     )
     rare: str | int = Field(
         "refuse",
-        description="labels too small to reach every split: 'refuse', 'drop', 'merge:Other', or the fewest cases allowed",
+        description="labels too small for every split: 'refuse', 'drop', 'merge:Other', or the fewest cases allowed",
     )
     unlabelled: Literal["drop", "refuse"] = Field(
         "drop", description="rows without a label are dropped and counted, or refused"

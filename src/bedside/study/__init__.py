@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from bedside.study.study import Study
+from bedside.study.init import Created, create
+from bedside.study.study import Outcome, Study
 
-__all__ = ["Study"]
+__all__ = ["Created", "Outcome", "Study", "create"]

@@ -18,7 +18,6 @@ from typing import Any
 import bedside
 from bedside.core.files import read_json, sha256_file, write_json
 
-NAME = "manifest.json"
 _SCHEMA = 1
 _LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "polars", "scipy")
 
@@ -55,33 +54,45 @@ def collect(folder: Path, products: Iterable[str], known: Mapping[str, Output]) 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A finished stage."""
+    """A finished stage.
+
+    Attributes:
+        key: the hash of everything that the result depends on.
+        inputs: by earlier stage, the SHA-256 of each of its products.
+        sources: files from outside the study (the table, the base model's weights).
+        outputs: what the stage wrote.
+        seconds: how long it took.
+    """
 
     key: str
-    inputs: dict[str, str]
+    inputs: dict[str, dict[str, str]]
+    sources: dict[str, Output]
     outputs: dict[str, Output]
     seconds: float
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest | None:
-        """The manifest in ``folder``, or None where there is none that can be read."""
+    def read(cls, path: Path) -> Manifest | None:
+        """The manifest at ``path``, or None where there is none that can be read."""
         try:
-            values = read_json(folder / NAME)
-            outputs = {name: Output(**value) for name, value in values["outputs"].items()}
-            return cls(values["key"], values["inputs"], outputs, values["seconds"])
+            values = read_json(path)
+            sources, outputs = (
+                {name: Output(**value) for name, value in values[part].items()} for part in ("sources", "outputs")
+            )
+            return cls(values["key"], values["inputs"], sources, outputs, values["seconds"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def write(self, folder: Path, stage: str, seed: int) -> None:
+    def write(self, path: Path, stage: str, seed: int) -> None:
         """Write the manifest: the last act of a stage."""
         write_json(
-            folder / NAME,
+            path,
             {
                 "schema": _SCHEMA,
                 "stage": stage,
                 "key": self.key,
                 "seed": seed,
                 "inputs": self.inputs,
+                "sources": {name: vars(output) for name, output in self.sources.items()},
                 "outputs": {name: vars(output) for name, output in self.outputs.items()},
                 "versions": versions(),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),

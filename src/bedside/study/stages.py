@@ -33,7 +33,7 @@ class Setting:
 
     def of(self, stage: str) -> Path:
         """The folder of a stage of this study."""
-        return self.folder / next(one.folder for one in STAGES if one.name == stage)
+        return self.folder / find(stage).folder
 
     def cohort(self) -> Cohort:
         """The prepared cases."""
@@ -43,7 +43,7 @@ class Setting:
 
     def hashes(self, stage: str) -> dict[str, str]:
         """The SHA-256 of a finished stage's files."""
-        manifest = Manifest.read(self.of(stage))
+        manifest = Manifest.read(find(stage).manifest(self.folder))
         return manifest.hashes() if manifest else {}
 
 
@@ -58,8 +58,10 @@ class Stage:
         sections: the sections of the protocol that it is handed.
         after: the stages whose products it reads.
         run: the work itself.
-        resumes: whether a half-finished run may be continued, if nothing that it depends on changed.
         says: what the user reads while it runs.
+        sources: the files outside the study that it reads, by a name for each.
+        resumes: whether a half-finished run may be continued, if nothing that it depends on changed.
+        sealed: whether no file may be added to its folder afterwards, so that the manifest lies beside it.
     """
 
     name: str
@@ -69,7 +71,34 @@ class Stage:
     after: tuple[str, ...]
     run: Callable[[Setting], None]
     says: str
+    sources: Callable[[Path, Protocol], dict[str, Path]] = lambda _folder, _protocol: {}
     resumes: bool = False
+    sealed: bool = False
+
+    def manifest(self, study: Path) -> Path:
+        """Where the stage's manifest lies in a study."""
+        place = study / self.folder
+        return place.with_name(f"{place.name}.manifest.json") if self.sealed else place / "manifest.json"
+
+
+def find(name: str) -> Stage:
+    """The stage of that name."""
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def _table(folder: Path, protocol: Protocol) -> dict[str, Path]:
+    return {"table": folder / Path(protocol.data.source).expanduser()}
+
+
+def _weights(_folder: Path, protocol: Protocol) -> dict[str, Path]:
+    """The base model's files; a model that is not at hand is told of when training needs it."""
+    from bedside.models import weights
+
+    if not weights.installed(protocol.model.base):
+        return {}
+    place = weights.locate(protocol.model.base)
+    files = sorted(place.glob("*.safetensors")) + sorted(place.glob("*.json")) if place else []
+    return {f"base/{file.name}": file for file in files}
 
 
 def _prepare(setting: Setting) -> None:
@@ -191,18 +220,35 @@ def _package(setting: Setting) -> None:
 
     protocol, cohort = setting.protocol, setting.cohort()
     evaluation = setting.of("evaluate")
-    support = cohort.report["labels"]
+    chain = setting.folder / "evidence.jsonl"
+    unknown = sorted(set(protocol.package.codes) - set(cohort.labels))
+    if unknown:
+        setting.progress.warn(f"package.codes names labels that no case has, left out of the bundle: {', '.join(unknown)}")
+    codes = {label: code for label, code in protocol.package.codes.items() if label in cohort.labels}
+    measured = read_json(evaluation / "metrics.json")["test"]["model"]["per_label"]
     write_bundle(
         setting.of("package"),
         diagnoser=load_diagnoser(setting.of("train") / "model"),
         calibration=Calibration.from_json(read_json(evaluation / "calibration.json")),
         abstention=Abstention.from_json(read_json(evaluation / "abstention.json")),
-        labels_info={label: {"code": protocol.package.codes.get(label)} for label in cohort.labels},
-        package=protocol.package,
+        labels_info={
+            label: {
+                "support": cohort.report["labels"][label]["train"],
+                "sensitivity": measured[label]["sensitivity"],
+            }
+            for label in cohort.labels
+        },
+        package=protocol.package.model_copy(update={"codes": codes}),
         clean=protocol.clean,
         shown=protocol.answer.shown,
-        provenance={"study": protocol.study.name, "labels": support},
-        evidence=setting.folder / "evidence.jsonl",
+        provenance={
+            "study": protocol.study.name,
+            "base": protocol.model.base,
+            "synthetic": bool(cohort.report.get("synthetic")),
+            "look": evidence.read(chain)[-1]["body"]["look"],
+            **_bound(setting, evaluation),
+        },
+        evidence=chain,
     )
 
 
@@ -215,6 +261,7 @@ STAGES = (
         after=(),
         run=_prepare,
         says="reads, cleans and divides the cases",
+        sources=_table,
     ),
     Stage(
         "baseline",
@@ -233,13 +280,14 @@ STAGES = (
         after=("prepare",),
         run=_train,
         says="fine-tunes the base model",
+        sources=_weights,
         resumes=True,
     ),
     Stage(
         "evaluate",
         "evaluation",
         products=("metrics.json", "predictions.parquet", "calibration.json", "abstention.json", "report.html"),
-        sections=("evaluate", "answer"),
+        sections=("study", "evaluate", "answer"),
         after=("prepare", "baseline", "train"),
         run=_evaluate,
         says="calibrates, then opens the test split",
@@ -248,9 +296,10 @@ STAGES = (
         "package",
         "bundle",
         products=("",),
-        sections=("package", "clean", "answer"),
+        sections=("study", "package", "clean", "answer"),
         after=("prepare", "train", "evaluate"),
         run=_package,
         says="writes the deployable bundle",
+        sealed=True,
     ),
 )

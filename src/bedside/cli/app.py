@@ -1,0 +1,43 @@
+"""The verbs, in the order in which a study needs them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bedside import __version__
+from bedside.cli import demo, doctor, init, keys, models, predict, sample, serve, stages, verify
+
+app = typer.Typer(
+    name="bedside",
+    help="Train open-source language models for medical diagnosis, measure them honestly, and serve them safely. "
+    "It supports a clinician's judgement and never replaces it.",
+    epilog="Start with: bedside demo, or with your own table: bedside init notes.csv --into my-study",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bedside {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What every verb has in common."""
+
+
+_PARTS = (demo, init, stages, verify, predict, serve, keys, models, sample, doctor)
+VERBS = frozenset(verb for part in _PARTS for verb in part.VERBS)
+for _part in _PARTS:
+    _part.register(app)

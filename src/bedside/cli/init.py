@@ -1,0 +1,64 @@
+"""``bedside init``: a study from a table of notes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bedside.cli.options import Quiet, example, progress
+
+VERBS = ("init",)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("init", epilog=example("bedside init notes.csv --into my-study", "bedside init notes.xlsx --label dx"))(
+        init
+    )
+
+
+def init(
+    table: Annotated[
+        Path,
+        typer.Argument(help="The table of notes: .csv, .tsv, .xlsx, .jsonl or .parquet.", show_default=False),
+    ],
+    into: Annotated[Path, typer.Option(help="The new study's folder.")] = Path("my-study"),
+    text: Annotated[
+        list[str] | None, typer.Option(help="The column with the note; give it again to join several.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="The column with the diagnosis.")] = None,
+    patient: Annotated[str | None, typer.Option(help="The column that names the patient.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column with the time of the note.")] = None,
+    site: Annotated[str | None, typer.Option(help="The column with the hospital or ward.")] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="A further column to keep, for subgroups; may be given again.")
+    ] = None,
+    sheet: Annotated[str | None, typer.Option(help="The sheet of a workbook.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Look at a table, propose which column is what, and write protocol.toml with a comment on every key."""
+    from bedside.study import create
+
+    created = create(
+        table,
+        into,
+        text=text[0] if text and len(text) == 1 else text,
+        label=label,
+        patient=patient,
+        time=time,
+        site=site,
+        keep=keep,
+        sheet=sheet,
+        progress=progress(quiet),
+    )
+    data = created.study.protocol.data
+    typer.echo(f"Wrote {into / 'protocol.toml'}")
+    for name, value in (("text", ", ".join(data.text_columns())), ("label", data.label), ("patient", data.patient)):
+        typer.echo(f"  {name:8} {value or '(none)'}")
+    for sentence in created.observations:
+        typer.echo(f"  Seen: {sentence}")
+    for sentence in created.warnings:
+        typer.echo(f"  Note: {sentence}")
+    typer.echo(f"Read it, change what is wrong, then: bedside run {into}")

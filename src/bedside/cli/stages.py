@@ -1,0 +1,60 @@
+"""``bedside run``, and its stages one by one: ``prepare``, ``train``, ``evaluate``, ``package``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bedside.cli.options import Quiet, StudyFolder, example, progress
+
+VERBS = ("run", "prepare", "train", "evaluate", "package")
+
+Again = Annotated[bool, typer.Option("--again", help="Do this stage again even where it is done.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    for verb, command in zip(VERBS, (run, prepare, train, evaluate, package), strict=True):
+        app.command(verb, epilog=example(f"bedside {verb} my-study"))(command)
+
+
+def run(study: StudyFolder, quiet: Quiet = False) -> None:
+    """Run every stage that is not done, and show what came out."""
+    _stage(study, None, False, quiet)
+
+
+def prepare(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> None:
+    """Read, clean and divide the cases; nothing of a patient or a duplicate crosses a split."""
+    _stage(study, "prepare", again, quiet)
+
+
+def train(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> None:
+    """Train the baselines and fine-tune the base model; an interrupted training goes on."""
+    _stage(study, "train", again, quiet)
+
+
+def evaluate(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> None:
+    """Calibrate, then measure on the test split; every look at it is counted."""
+    _stage(study, "evaluate", again, quiet)
+
+
+def package(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> None:
+    """Write the deployable bundle: weights, labels, calibration, thresholds, checksums."""
+    _stage(study, "package", again, quiet)
+
+
+def _stage(folder: StudyFolder, until: str | None, again: bool, quiet: bool) -> None:
+    """Run a study up to a stage and say what came out."""
+    from bedside.cli.show import print_metrics, print_next
+    from bedside.core.files import read_json
+    from bedside.study import Study
+
+    study = Study.open(folder)
+    outcomes = study.run(until, again=again, progress=progress(quiet))
+    ran = [outcome.stage for outcome in outcomes if outcome.ran]
+    if not ran:
+        typer.echo(f"Nothing to do: {', '.join(one.stage for one in outcomes)} are done and nothing has changed.")
+    if until in {None, "evaluate", "package"}:
+        print_metrics(read_json(study.path("evaluate") / "metrics.json"))
+    print_next(study, until)
