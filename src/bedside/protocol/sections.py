@@ -146,12 +146,12 @@ class ModelSection(Section):
 class TrainSection(Section):
     """How it learns."""
 
-    epochs: int = Field(4, ge=1, le=1000, description="at most; training stops when validation no longer improves")
+    epochs: int = Field(6, ge=1, le=1000, description="at most; training stops when validation no longer improves")
     patience: int = Field(2, ge=1, description="epochs without a better validation macro-F1 before it stops")
-    learning_rate: float = Field(1e-4, gt=0, lt=1, description="the highest rate, after warm-up")
+    learning_rate: float = Field(2e-4, gt=0, lt=1, description="the highest rate, after warm-up")
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
-    batch_tokens: int = Field(4096, ge=64, description="tokens in a batch: many short notes or few long ones")
+    batch_tokens: int = Field(1536, ge=64, description="tokens in a batch: many short notes or few long ones")
     warm_start: bool = Field(
         True, description="start the head from a logistic regression on the untouched model's vectors"
     )
@@ -159,7 +159,7 @@ class TrainSection(Section):
         "auto", description="weigh rare labels up; 'auto' when the largest has over three times the smallest"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="'auto' measures which is faster here and writes the choice down"
+        "auto", description="'auto' takes bf16 where the processor has it"
     )
     device: str = Field("auto", min_length=1, description="'auto' (cuda, mps, cpu: it says which), or one of them")
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores")

@@ -281,7 +281,6 @@ STAGES = (
         run=_train,
         says="fine-tunes the base model",
         sources=_weights,
-        resumes=True,
     ),
     Stage(
         "evaluate",

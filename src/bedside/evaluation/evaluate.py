@@ -1,0 +1,209 @@
+"""The evaluate stage: calibrate and certify on the calibration split, then measure on the test split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bedside.core.files import atomic_path, write_json, write_text
+from bedside.core.progress import SILENT, Progress
+from bedside.core.seeds import derive
+from bedside.evaluation.abstention import Abstention
+from bedside.evaluation.calibration import Calibration
+from bedside.evaluation.figures import Measured, compare, confusion, measure
+from bedside.metrics import Resamples, ece_if_perfect, exact_interval
+from bedside.protocol import AnswerSection, EvaluateSection
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from bedside.data import Cohort
+    from bedside.models import Diagnoser
+
+_SHORTEST_PERCENT = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        metrics: the content of ``metrics.json``.
+        predictions: of the calibration and test cases.
+        calibration, abstention: what the bundle carries.
+        labels: in the order of the probability columns.
+    """
+
+    metrics: dict[str, Any]
+    predictions: pl.DataFrame
+    calibration: Calibration
+    abstention: Abstention
+    labels: tuple[str, ...]
+
+    def save(self, folder: Path, facts: Mapping[str, str]) -> None:
+        """Write ``metrics.json``, ``predictions.parquet``, ``calibration.json``, ``abstention.json``, ``report.html``."""
+        from bedside.evaluation.report import page
+
+        metadata = {"bedside.schema": "1", "bedside.labels": json.dumps(self.labels, ensure_ascii=False)}
+        with atomic_path(folder / "predictions.parquet") as temporary:
+            self.predictions.write_parquet(temporary, metadata=metadata)
+        write_json(folder / "calibration.json", self.calibration.to_json())
+        write_json(folder / "abstention.json", self.abstention.to_json())
+        write_text(folder / "report.html", page(self.metrics, facts))
+        write_json(folder / "metrics.json", self.metrics)
+
+
+def evaluate(
+    cohort: Cohort,
+    model: Diagnoser,
+    baselines: Mapping[str, Diagnoser],
+    section: EvaluateSection,
+    answer: AnswerSection,
+    *,
+    seed: int,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Measure a model beside its baselines.
+
+    Args:
+        cohort: its calibration split fits temperature and threshold; its test split is only measured on.
+        model: the one that would be packaged.
+        baselines: ``tfidf``, which the model is compared with, and ``majority``.
+        section, answer: what to compute, and the contract of an answer.
+        seed: of the resamples.
+        progress: told what happens.
+    """
+    every = {"model": model, **baselines}
+    calibrations: dict[str, Calibration] = {}
+    tests: dict[str, Measured] = {}
+    raws: dict[str, dict[str, Any]] = {}
+    with progress.task("Asking the models", total=2 * len(every), unit="splits") as task:
+        for name, one in every.items():
+            raw = {}
+            for split in ("calibration", "test"):
+                raw[split] = one.predict_proba(cohort.texts(split))
+                task.advance()
+            calibrations[name] = Calibration.fit(raw["calibration"], cohort.targets("calibration"))
+            fitted = calibrations[name].apply(raw["test"])
+            tests[name] = Measured(fitted, raw["test"], cohort.targets("test"), cohort.labels, section.top_k)
+            raws[name] = raw
+    certified = Abstention.certify(
+        calibrations["model"].apply(raws["model"]["calibration"]),
+        cohort.targets("calibration"),
+        _clusters(cohort, "calibration"),
+        max_error=answer.max_error,
+        confidence=answer.confidence,
+        fewest_words=_fewest_words(cohort),
+        seed=derive(seed, "abstention"),
+    )
+    clusters = _clusters(cohort, "test")
+    resamples = Resamples.of(clusters, section.resamples, derive(seed, "bootstrap"))
+    figures, drawn = {}, {}
+    with progress.task("Resampling", total=len(every), unit="models") as task:
+        for name, measured in tests.items():
+            figures[name], drawn[name] = measure(measured, resamples, section.confidence)
+            task.advance()
+    metrics = {
+        "schema": 1,
+        "labels": list(cohort.labels),
+        "positive": cohort.positive,
+        "confidence": section.confidence,
+        "top_k": section.top_k,
+        "test": {
+            "n": len(clusters),
+            "clusters": len(set(clusters)),
+            "model": figures["model"],
+            "baseline": figures["tfidf"],
+            "majority": figures["majority"],
+            "difference": compare(tests["model"], tests["tfidf"], drawn["model"], drawn["tfidf"], section.confidence),
+            "confusion": confusion(tests["model"].targets, tests["model"].called, cohort.labels),
+        },
+        "calibration": _calibration(calibrations, tests["model"], seed),
+        "abstention": _abstention(certified, tests["model"], cohort, section.confidence),
+        "ceiling": cohort.report.get("contradictions", {}).get("ceiling"),
+    }
+    predictions = _predictions(cohort, raws["model"], raws["tfidf"], calibrations)
+    return Evaluation(metrics, predictions, calibrations["model"], certified, cohort.labels)
+
+
+def _clusters(cohort: Cohort, split: str) -> list[object]:
+    """What is drawn together: the group of a patient and of near-duplicates."""
+    found: list[object] = cohort.part(split)["group"].to_list()
+    return found
+
+
+def _fewest_words(cohort: Cohort) -> int:
+    """The 1st percentile of the lengths of the training notes, in words."""
+    words = [len(text.split()) for text in cohort.texts("train")]
+    return int(np.percentile(words, _SHORTEST_PERCENT, method="lower"))
+
+
+def _calibration(fitted: Mapping[str, Calibration], model: Measured, seed: int) -> dict[str, Any]:
+    from bedside.metrics import equal_mass_bins
+
+    median, high = ece_if_perfect(model.probabilities.max(axis=1), derive(seed, "ece"))
+    right = model.called == model.targets
+    curves = {}
+    for name, values in (("before", model.raw), ("after", model.probabilities)):
+        top = values.max(axis=1)
+        bins = equal_mass_bins(top)
+        curves[name] = [
+            [float(top[bins == one].mean()), float(right[bins == one].mean()), int((bins == one).sum())]
+            for one in sorted(set(bins.tolist()))
+        ]
+    return {
+        "temperature": {name: one.temperature for name, one in fitted.items()},
+        "ece_if_perfect": {"median": median, "high": high},
+        "bins": curves,
+    }
+
+
+def _abstention(certified: Abstention, model: Measured, cohort: Cohort, confidence: float) -> dict[str, Any]:
+    """What the certified threshold does on the test split."""
+    words = [len(text.split()) for text in cohort.texts("test")]
+    decisions = certified.decide(model.probabilities, words)
+    answered = np.asarray([one.status == "ok" for one in decisions], dtype=bool)
+    errors = int((model.called != model.targets)[answered].sum())
+    count = int(answered.sum())
+    body: dict[str, Any] = {"certificate": certified.to_json(), "answered": count, "of": len(decisions), "errors": errors}
+    if count:
+        low, high = exact_interval(errors, count, confidence)
+        body["error"] = {
+            "value": errors / count,
+            "low": low,
+            "high": high,
+            "n": count,
+            "events": errors,
+            "method": "Clopper–Pearson",
+        }
+    return body
+
+
+def _predictions(
+    cohort: Cohort,
+    raw: Mapping[str, Any],
+    baseline: Mapping[str, Any],
+    calibrations: Mapping[str, Calibration],
+) -> pl.DataFrame:
+    """One row a case: the calibrated and raw probabilities of the model, and the calibrated ones of the baseline."""
+    import polars as pl
+
+    frames = []
+    for split in ("calibration", "test"):
+        part = cohort.part(split)
+        fitted = calibrations["model"].apply(raw[split])
+        beside = calibrations["tfidf"].apply(baseline[split])
+        columns: dict[str, Any] = {
+            "predicted": [cohort.labels[place] for place in fitted.argmax(axis=1).tolist()],
+            **{f"p_{k}": fitted[:, k] for k in range(len(cohort.labels))},
+            **{f"raw_{k}": raw[split][:, k] for k in range(len(cohort.labels))},
+            **{f"baseline_{k}": beside[:, k] for k in range(len(cohort.labels))},
+        }
+        kept = [name for name in ("case_id", "patient", "group", "split", "label") if name in part.columns]
+        frames.append(pl.concat([part.select(kept), pl.DataFrame(columns)], how="horizontal"))
+    return pl.concat(frames)

@@ -1,0 +1,28 @@
+"""The baselines of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bedside.core.files import atomic_folder
+from bedside.core.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from bedside.data import Cohort
+
+
+def train_baselines(cohort: Cohort, folder: Path, *, seed: int = 0, progress: Progress = SILENT) -> None:
+    """Fit majority and TF-IDF + logistic regression, and save them as ``majority`` and ``tfidf`` in a folder.
+
+    ``seed`` is taken for the sake of one signature for all stages; both fits are deterministic.
+    """
+    from bedside.models import Majority, TfidfLogistic
+
+    targets = cohort.targets("train")
+    majority = Majority.fit(targets, cohort.labels)
+    validation = (cohort.texts("validation"), cohort.targets("validation"))
+    tfidf = TfidfLogistic.fit(cohort.texts("train"), targets, validation, cohort.labels, progress)
+    for name, model in (("majority", majority), ("tfidf", tfidf)):
+        with atomic_folder(folder / name) as place:
+            model.save(place)
