@@ -37,7 +37,9 @@ def test_an_answer_has_the_fields_of_the_interface_and_no_others(folder: Path) -
     assert body["input"] == {"words": len(NOTE.split()), "truncated": False}
     assert body["disclaimer"] == "Decision support. Not a diagnosis."
     assert [warning.partition(":")[0] for warning in body["warnings"]] == ["draft bundle", "synthetic training data"]
-    assert "codes" not in bundle.diagnose(["headache in bright light since this morning"])[0].to_json()["differential"][0]
+    assert (
+        "codes" not in bundle.diagnose(["headache in bright light since this morning"])[0].to_json()["differential"][0]
+    )
 
 
 def test_the_probabilities_are_calibrated_and_the_uncertainty_is_theirs(folder: Path) -> None:

@@ -50,7 +50,24 @@ def test_a_note_is_answered_as_the_bundle_answers_it(client: httpx.Client, bundl
 
 def test_served_is_offline_for_two_hundred_notes(client: httpx.Client, bundle: Bundle) -> None:
     dice = random.Random(5)
-    words = "cough fever headache light abdominal nausea pain with the and today since three days no mild".split()
+    words = [
+        "cough",
+        "fever",
+        "headache",
+        "light",
+        "abdominal",
+        "nausea",
+        "pain",
+        "with",
+        "the",
+        "and",
+        "today",
+        "since",
+        "three",
+        "days",
+        "no",
+        "mild",
+    ]
     notes = [" ".join(dice.choices(words, k=dice.randrange(1, 60))) for _ in range(200)]
     offline = [answer.to_json() for answer in bundle.diagnose(notes)]
     for start in range(0, 200, 50):

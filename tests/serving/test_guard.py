@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from keyword_model import NOTE
 
 from bedside.bundle import Bundle
@@ -24,7 +23,18 @@ def test_the_public_routes_are_exactly_two() -> None:
 
 def test_without_a_key_every_other_path_and_method_is_401(client: httpx.Client, stranger: httpx.Client) -> None:
     known = [*client.get("/openapi.json").json()["paths"], "/openapi.json"]
-    others = ["/", "/docs", "/redoc", "/metrics", "/healthz/", "/healthz/x", "//healthz", "/HEALTHZ", "/readyz;", "/nope"]
+    others = [
+        "/",
+        "/docs",
+        "/redoc",
+        "/metrics",
+        "/healthz/",
+        "/healthz/x",
+        "//healthz",
+        "/HEALTHZ",
+        "/readyz;",
+        "/nope",
+    ]
     answers = {}
     for path, method in itertools.product([*known, *others], METHODS):
         response = stranger.request(method, path, headers={"X-Request-Id": "same"})

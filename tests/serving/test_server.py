@@ -83,9 +83,7 @@ def test_it_says_where_it_listens_shows_the_key_once_and_stops_on_ctrl_c(
     def on_ready(url: str) -> None:  # from beside the event loop, as a user would
         threading.Thread(target=use, args=(url,)).start()
 
-    serve(
-        bundle.folder, ServeSection(port=0), key_file, new_key=True, progress=heard, on_ready=on_ready
-    )
+    serve(bundle.folder, ServeSection(port=0), key_file, new_key=True, progress=heard, on_ready=on_ready)
     assert [answer.status_code for answer in answers] == [200, 401]
     said = "\n".join(heard.lines)
     assert said.count("bk_") == 1

@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 def sample(
     into: Annotated[Path, typer.Argument(help="The folder to write.")] = Path("sample"),
     notes: Annotated[int, typer.Option(min=1, help="How many notes.")] = 1000,
-    patients: Annotated[int | None, typer.Option(min=1, help="Of how many patients; about half as many as notes.")] = None,
+    patients: Annotated[
+        int | None, typer.Option(min=1, help="Of how many patients; about half as many as notes.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same notes.")] = 42,
     label_errors: Annotated[float, typer.Option(min=0, max=1, help="Share of notes with a wrong label.")] = 0.0,
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share of notes that are copies.")] = 0.0,
@@ -30,7 +32,9 @@ def sample(
     typos: Annotated[float, typer.Option(min=0, max=1, help="Share of long words with a typo.")] = 0.01,
     identifiers: Annotated[bool, typer.Option(help="Plant names, dates, numbers and places, with their spans.")] = True,
     bias: Annotated[bool, typer.Option("--bias", help="Plant worse documentation in one group of patients.")] = False,
-    shortcut: Annotated[bool, typer.Option("--shortcut", help="Plant a word that gives a label away at one site.")] = False,
+    shortcut: Annotated[
+        bool, typer.Option("--shortcut", help="Plant a word that gives a label away at one site.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a synthetic cohort of clinical notes with known truth. Synthetic: never take it for patients."""
@@ -50,7 +54,9 @@ def sample(
         bias=bias,
         shortcut=shortcut,
     )
-    typer.echo(f"Wrote {notes:,} SYNTHETIC notes to {into / 'notes.csv'}; what was planted is in {into / 'planted.json'}.")
+    typer.echo(
+        f"Wrote {notes:,} SYNTHETIC notes to {into / 'notes.csv'}; what was planted is in {into / 'planted.json'}."
+    )
     if planted.get("bayes_accuracy") is not None:
         typer.echo(f"The generator's own Bayes rule names {planted['bayes_accuracy']:.1%} of them rightly.")
     typer.echo(f"Next: bedside init {into / 'notes.csv'} --into my-study")

@@ -21,7 +21,9 @@ def serve(
     place: Annotated[Path, typer.Argument(metavar="STUDY|BUNDLE", help="A study or a bundle.", show_default=False)],
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Another port; 0 takes a free one.")] = None,
     new_key: Annotated[bool, typer.Option("--new-key", help="Make another key and show it, once.")] = False,
-    dev: Annotated[bool, typer.Option("--dev", help="Answer this machine without a key. Never with real notes.")] = False,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Answer this machine without a key. Never with real notes.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Serve answers over REST on this machine; the first start makes a key and shows it, once."""

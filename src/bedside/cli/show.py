@@ -51,7 +51,9 @@ def print_next(study: Study, until: str | None) -> None:
         "train": f"bedside evaluate {study.folder}",
         "evaluate": f"bedside package {study.folder}",
     }
-    typer.echo(f"Next: {following.get(until or '', f'bedside predict {study.folder} note.txt | bedside serve {study.folder}')}")
+    typer.echo(
+        f"Next: {following.get(until or '', f'bedside predict {study.folder} note.txt | bedside serve {study.folder}')}"
+    )
 
 
 def print_answer(answer: Mapping[str, Any], title: str) -> None:

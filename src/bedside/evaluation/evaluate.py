@@ -170,7 +170,12 @@ def _abstention(certified: Abstention, model: Measured, cohort: Cohort, confiden
     answered = np.asarray([one.status == "ok" for one in decisions], dtype=bool)
     errors = int((model.called != model.targets)[answered].sum())
     count = int(answered.sum())
-    body: dict[str, Any] = {"certificate": certified.to_json(), "answered": count, "of": len(decisions), "errors": errors}
+    body: dict[str, Any] = {
+        "certificate": certified.to_json(),
+        "answered": count,
+        "of": len(decisions),
+        "errors": errors,
+    }
     if count:
         low, high = exact_interval(errors, count, confidence)
         body["error"] = {

@@ -95,9 +95,7 @@ def measure(model: Measured, resamples: Resamples, confidence: float) -> tuple[d
     return body, drawn
 
 
-def compare(
-    model: Measured, other: Measured, drawn: Floats, drawn_other: Floats, confidence: float
-) -> dict[str, Any]:
+def compare(model: Measured, other: Measured, drawn: Floats, drawn_other: Floats, confidence: float) -> dict[str, Any]:
     """The differences of two models on the same cases and the same resamples; model less other."""
     one = np.ones((1, len(model.targets)))
     plain = model.figures(one)[0] - other.figures(one)[0]
@@ -136,9 +134,7 @@ def _percentiles(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
 
 def _proportions(found: Any, k: int) -> dict[str, tuple[int, int]]:
     """By figure, the counts that it is the ratio of: hits and of how many."""
-    hits, actual, called, total = (
-        int(part[0, k]) for part in (found.hits, found.actual, found.called, found.total)
-    )
+    hits, actual, called, total = (int(part[0, k]) for part in (found.hits, found.actual, found.called, found.total))
     negatives = total - actual - called + hits
     return {
         "sensitivity": (hits, actual),

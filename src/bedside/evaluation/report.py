@@ -52,7 +52,9 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
 
     test, labels = metrics["test"], metrics["labels"]
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
-    sheet = r.Page(f"Evaluation: {facts['study']}", f"{facts['source']}, look {facts['look']} of the test split", notice)
+    sheet = r.Page(
+        f"Evaluation: {facts['study']}", f"{facts['source']}, look {facts['look']} of the test split", notice
+    )
     size = f"{test['n']:,} test cases in {test['clusters']:,} clusters of patients and near-duplicates"
     percent = f"{metrics['confidence']:.0%}"
     sheet.section(
@@ -73,7 +75,11 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     ]
     sheet.section(
         "Each label",
-        r.table(["label", "cases", *shown, ""], rows, caption="Of the model, on the test split; fewer than 10 cases are too few to say."),
+        r.table(
+            ["label", "cases", *shown, ""],
+            rows,
+            caption="Of the model, on the test split; fewer than 10 cases are too few to say.",
+        ),
     )
     sheet.section(
         "Confusion",
@@ -88,7 +94,8 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
 def _curves(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[float, float, int]]]]:
     bins = metrics["calibration"]["bins"]
     return [
-        (f"{name} temperature scaling", [(one[0], one[1], one[2]) for one in bins[name]]) for name in ("before", "after")
+        (f"{name} temperature scaling", [(one[0], one[1], one[2]) for one in bins[name]])
+        for name in ("before", "after")
     ]
 
 
@@ -128,5 +135,11 @@ def _checks(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
     ceiling = metrics["ceiling"]
     if ceiling is not None and ceiling < 1:
-        rows.append(("WARN", "Contradictions", f"Equal texts under different labels allow an accuracy of at most {ceiling:.1%}."))
+        rows.append(
+            (
+                "WARN",
+                "Contradictions",
+                f"Equal texts under different labels allow an accuracy of at most {ceiling:.1%}.",
+            )
+        )
     return rows

@@ -57,4 +57,6 @@ def load_diagnoser(folder: Path) -> Diagnoser:
         from bedside.models.encoder import EncoderDiagnoser
 
         return EncoderDiagnoser.load(folder, about)
-    raise ModelError(f"{folder / DESCRIPTION} names the kind {kind!r}, which this version does not know; update bedside.")
+    raise ModelError(
+        f"{folder / DESCRIPTION} names the kind {kind!r}, which this version does not know; update bedside."
+    )

@@ -78,7 +78,8 @@ def verdicts(rows: Sequence[tuple[str, str, str]]) -> str:
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
     """A table in a box of its own that scrolls where the screen is narrow; None is shown as a dash."""
     numeric = [
-        any(_is_number(row[place]) for row in rows) and all(row[place] is None or _is_number(row[place]) for row in rows)
+        any(_is_number(row[place]) for row in rows)
+        and all(row[place] is None or _is_number(row[place]) for row in rows)
         for place in range(len(headers))
     ]
     marks = [' class="n"' if one else "" for one in numeric]
@@ -88,7 +89,9 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = 
         for row in rows
     )
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="box" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="box" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -41,7 +41,9 @@ def reliability(series: Sequence[tuple[str, Sequence[tuple[float, float, int]]]]
     for place, (name, points) in enumerate(series):
         colour, dash = (("var(--other)", "2 4"), ("var(--mark)", "none"))[min(place, 1)]
         path = " ".join(f"{40 + _SQUARE * x:.1f},{_SQUARE + 10 - _SQUARE * y:.1f}" for x, y, _ in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"/>')
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
+        )
         legend.append(
             f'<line x1="{_SQUARE + 60}" y1="{30 + 24 * place}" x2="{_SQUARE + 90}" y2="{30 + 24 * place}" stroke="{colour}" '
             f'stroke-width="2.5" stroke-dasharray="{dash}"/>'
@@ -68,7 +70,9 @@ def matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -
                 f"{value}</title></rect>"
             )
             if value and size >= 20:
-                parts.append(f'<text x="{x + size / 2:.0f}" y="{y + size * 0.66:.0f}" text-anchor="middle">{value}</text>')
+                parts.append(
+                    f'<text x="{x + size / 2:.0f}" y="{y + size * 0.66:.0f}" text-anchor="middle">{value}</text>'
+                )
     bottom = len(labels) * size
     parts += [
         f'<text x="{_LEFT + column * size + size / 2:.0f}" y="{bottom + 14}" text-anchor="middle">{column + 1}</text>'

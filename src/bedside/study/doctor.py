@@ -205,4 +205,6 @@ def _hub(ask: bool) -> Finding:
         with socket.create_connection(("huggingface.co", 443), timeout=3):
             return Finding("ok", name, "reachable")
     except OSError:
-        return Finding("note", name, "not reachable", "nothing needs it: bedside models show ID says what to fetch by hand")
+        return Finding(
+            "note", name, "not reachable", "nothing needs it: bedside models show ID says what to fetch by hand"
+        )

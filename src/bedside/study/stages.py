@@ -223,7 +223,9 @@ def _package(setting: Setting) -> None:
     chain = setting.folder / "evidence.jsonl"
     unknown = sorted(set(protocol.package.codes) - set(cohort.labels))
     if unknown:
-        setting.progress.warn(f"package.codes names labels that no case has, left out of the bundle: {', '.join(unknown)}")
+        setting.progress.warn(
+            f"package.codes names labels that no case has, left out of the bundle: {', '.join(unknown)}"
+        )
     codes = {label: code for label, code in protocol.package.codes.items() if label in cohort.labels}
     measured = read_json(evaluation / "metrics.json")["test"]["model"]["per_label"]
     write_bundle(

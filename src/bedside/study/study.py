@@ -82,9 +82,7 @@ class Study:
             )
         return cls(place, protocols.load(place / PROTOCOL))
 
-    def run(
-        self, until: str | None = None, *, again: bool = False, progress: Progress = SILENT
-    ) -> tuple[Outcome, ...]:
+    def run(self, until: str | None = None, *, again: bool = False, progress: Progress = SILENT) -> tuple[Outcome, ...]:
         """Run every stage that is not done, in order.
 
         A stage is done when its manifest is there, nothing that it depends on has changed, and the files that it

@@ -22,7 +22,7 @@ from bedside.core.errors import ModelError
 from bedside.core.files import atomic_folder, require_space, write_json
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
-from bedside.models.encoder import Windows, Windowing, batches, build_network, collate, quiet_libraries
+from bedside.models.encoder import Windowing, Windows, batches, build_network, collate, quiet_libraries
 from bedside.protocol import ModelSection, TrainSection
 from bedside.training.device import choose_device, choose_precision
 
@@ -138,7 +138,9 @@ class _Run:
         mixed = "bf16" if self.precision == "bf16" else "no"
         self.accelerator = Accelerator(cpu=self.device == "cpu", mixed_precision=mixed)
         plain = [value for name, value in network.named_parameters() if value.ndim < 2 and not name.startswith("head")]
-        rest = [value for name, value in network.named_parameters() if not (value.ndim < 2 and not name.startswith("head"))]
+        rest = [
+            value for name, value in network.named_parameters() if not (value.ndim < 2 and not name.startswith("head"))
+        ]
         groups = [
             {"params": rest, "weight_decay": self.section.weight_decay},
             {"params": plain, "weight_decay": 0.0},  # biases and norms are not pulled to zero
@@ -239,7 +241,9 @@ class _Run:
                 logits = self.network(*collate(self.notes, batch, self.padding, self.accelerator.device))
             loss = torch.nn.functional.cross_entropy(logits.float(), targets, weight=self.weights)
             value = float(loss.detach())
-            self.log.append({"epoch": epoch, "step": len(self.log) + 1, "loss": value if math.isfinite(value) else None})
+            self.log.append(
+                {"epoch": epoch, "step": len(self.log) + 1, "loss": value if math.isfinite(value) else None}
+            )
             if not math.isfinite(value):
                 self._write_log(folder)
                 raise ModelError(
