@@ -38,19 +38,18 @@ def test_without_a_key_every_other_path_and_method_is_401(client: httpx.Client, 
     answers = {}
     for path, method in itertools.product([*known, *others], METHODS):
         response = stranger.request(method, path, headers={"X-Request-Id": "same"})
-        if (method, path) in PUBLIC:
+        if (method.upper(), path) in PUBLIC:  # httpx sends every method in capitals
             assert response.status_code == 200
             continue
         assert response.status_code == 401, (method, path)
         assert response.headers["www-authenticate"] == "Bearer"
-        answers[response.content if method != "HEAD" else b""] = path
+        answers[response.content if method.upper() != "HEAD" else b""] = path
     assert len(answers) == 2  # one body for all of them, and none for HEAD: nothing tells what exists
 
 
 def test_wrong_credentials_are_401_and_identical(client: httpx.Client, stranger: httpx.Client) -> None:
     key = client.headers["authorization"].removeprefix("Bearer ")
     wrong: list[dict[str, Any]] = [
-        {"Authorization": "Bearer "},
         {"Authorization": "Bearer"},
         {"Authorization": f"Bearer {key[:-1]}"},
         {"Authorization": f"Bearer {key}x"},
