@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -15,7 +16,8 @@ Again = Annotated[bool, typer.Option("--again", help="Do this stage again even w
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    for verb, command in zip(VERBS, (run, prepare, train, evaluate, package), strict=True):
+    commands: tuple[Callable[..., None], ...] = (run, prepare, train, evaluate, package)
+    for verb, command in zip(VERBS, commands, strict=True):
         app.command(verb, epilog=example(f"bedside {verb} my-study"))(command)
 
 
@@ -30,7 +32,7 @@ def prepare(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> N
 
 
 def train(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> None:
-    """Train the baselines and fine-tune the base model; an interrupted training goes on."""
+    """Train the baselines and fine-tune the base model; an interrupted training starts again."""
     _stage(study, "train", again, quiet)
 
 

@@ -38,7 +38,8 @@ class Measured:
     @property
     def called(self) -> Ints:
         """[cases] the predicted labels; ties go to the first label."""
-        return self.probabilities.argmax(axis=1).astype(np.int64)
+        called: Ints = self.probabilities.argmax(axis=1).astype(np.int64)
+        return called
 
     def names(self) -> list[str]:
         """The overall figures, in the order of the first columns of :meth:`figures`."""

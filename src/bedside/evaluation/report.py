@@ -100,7 +100,7 @@ def _curves(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[float, flo
 
 
 def _confused(counts: list[list[int]], labels: list[str]) -> list[list[Any]]:
-    pairs = [
+    pairs: list[list[Any]] = [
         [labels[row], labels[column], value]
         for row, values in enumerate(counts)
         for column, value in enumerate(values)

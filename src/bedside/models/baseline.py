@@ -91,7 +91,7 @@ class TfidfLogistic:
         with progress.task("Fitting TF-IDF + logistic regression", total=len(_STRENGTHS), unit="fits") as task:
             for c in _STRENGTHS:
                 model = LogisticRegression(C=c, max_iter=300, tol=1e-3, class_weight="balanced").fit(matrix, targets)
-                weights, bias = _every_label(model, len(labels))
+                weights, bias = every_label(model, len(labels))
                 found = cls(labels, vectorizers, weights, bias, c)
                 called = found.predict_proba(validation[0]).argmax(axis=1)
                 score = float(f1_score(validation[1], called, average="macro", zero_division=0))
@@ -154,7 +154,7 @@ def _transform(vectorizers: Sequence[Any], texts: Sequence[str]) -> Any:
     return hstack([one.transform(texts) for one in vectorizers]).tocsr()
 
 
-def _every_label(model: Any, labels: int) -> tuple[Floats, Floats]:
+def every_label(model: Any, labels: int) -> tuple[Floats, Floats]:
     """Weights [labels, features] and bias [labels]; scikit-learn keeps one row for two labels."""
     weights, bias = model.coef_, model.intercept_
     if len(weights) == 1:

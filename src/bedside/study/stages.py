@@ -60,7 +60,6 @@ class Stage:
         run: the work itself.
         says: what the user reads while it runs.
         sources: the files outside the study that it reads, by a name for each.
-        resumes: whether a half-finished run may be continued, if nothing that it depends on changed.
         sealed: whether no file may be added to its folder afterwards, so that the manifest lies beside it.
     """
 
@@ -72,7 +71,6 @@ class Stage:
     run: Callable[[Setting], None]
     says: str
     sources: Callable[[Path, Protocol], dict[str, Path]] = lambda _folder, _protocol: {}
-    resumes: bool = False
     sealed: bool = False
 
     def manifest(self, study: Path) -> Path:
@@ -175,7 +173,7 @@ def _open_test(setting: Setting) -> int:
         "model": sha256_json(setting.hashes("train")),
     }
     entries = evidence.read(chain)
-    looks = sum(entry["kind"] == "test opened" for entry in entries)
+    looks: int = sum(entry["kind"] == "test opened" for entry in entries)
     if entries and entries[-1]["kind"] == "test opened" and entries[-1]["body"] == {"look": looks, **opened}:
         return looks
     evidence.append(chain, "test opened", {"look": looks + 1, **opened})

@@ -10,7 +10,6 @@ Everything that the command line does with a study, three lines of Python do too
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bedside import protocol as protocols
 from bedside.core.errors import StudyError
-from bedside.core.files import plain_errors, read_json, sha256_json, write_json
+from bedside.core.files import plain_errors, sha256_json
 from bedside.core.progress import SILENT, Progress, duration_text
 from bedside.protocol import Protocol
 from bedside.study.manifest import Manifest, Output, collect, fingerprint
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from bedside.bundle import Bundle
 
 PROTOCOL = "protocol.toml"
-_STARTED = "started.json"
 _LOCK = ".lock"
 _WORTH_SAYING = 2.0  # seconds
 
@@ -86,8 +84,7 @@ class Study:
         """Run every stage that is not done, in order.
 
         A stage is done when its manifest is there, nothing that it depends on has changed, and the files that it
-        wrote are still those files. One that was interrupted is done again; training goes on from its newest
-        whole checkpoint.
+        wrote are still those files. One that was interrupted is done again from its start.
 
         Args:
             until: the last stage to run; the whole line if not given.
@@ -165,33 +162,17 @@ class Study:
             return Outcome(stage.name, ran=False, seconds=0.0)
         progress.say(f"[{number}/{count}] {stage.name}: {stage.says}")
         start = time.monotonic()
-        folder = self._room(stage, plan)
+        folder, finished = self.folder / stage.folder, stage.manifest(self.folder)
+        with plain_errors(finished):
+            finished.unlink(missing_ok=True)  # from here on the stage is not done; it replaces its own files whole
         stage.run(Setting(self.folder, self.protocol, progress))
         seconds = time.monotonic() - start
         outputs = collect(folder, stage.products, {})
         manifest = Manifest(plan.key, plan.inputs, plan.sources, outputs, seconds)
-        manifest.write(stage.manifest(self.folder), stage.name, self.protocol.study.seed)
-        shutil.rmtree(_aside(folder), ignore_errors=True)
+        manifest.write(finished, stage.name, self.protocol.study.seed)
         if seconds > _WORTH_SAYING:
             progress.say(f"      done in {duration_text(seconds)}")
         return Outcome(stage.name, ran=True, seconds=seconds)
-
-    def _room(self, stage: Stage, plan: _Plan) -> Path:
-        """The folder of a stage that is about to run, no longer marked as done.
-
-        A stage replaces its own files whole. One that resumes finds what is left of its interrupted run, or an
-        empty folder where that run was another: the other is set aside until the new one is done.
-        """
-        folder = self.folder / stage.folder
-        with plain_errors(folder):
-            if stage.resumes and folder.exists() and _started(folder) != plan.key:
-                shutil.rmtree(_aside(folder), ignore_errors=True)
-                folder.replace(_aside(folder))
-            stage.manifest(self.folder).unlink(missing_ok=True)
-            if stage.resumes:
-                folder.mkdir(parents=True, exist_ok=True)
-                write_json(folder / _STARTED, {"key": plan.key})
-        return folder
 
     def _is_done(self, stage: Stage, plan: _Plan) -> bool:
         manifest = Manifest.read(stage.manifest(self.folder))
@@ -225,16 +206,3 @@ class Study:
             }
         )
         return _Plan(key, inputs, sources or known)
-
-
-def _aside(folder: Path) -> Path:
-    """Where an earlier run waits until a new one has taken its place."""
-    return folder.with_name(f".{folder.name}.before")
-
-
-def _started(folder: Path) -> str | None:
-    """The key under which an unfinished run began."""
-    try:
-        return str(read_json(folder / _STARTED)["key"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -96,6 +96,7 @@ class _Best:
     epoch: int
     score: float
     loss: float
+    called: frozenset[int]  # the labels that it calls on the validation split
     state: dict[str, Any]
 
 
@@ -126,7 +127,6 @@ class _Run:
         self.base = model.base
         self.targets = cohort.targets("train")
         self.notes: list[Windows] = self.windowing.cut(cohort.texts("train"))
-        self.validation: list[Windows] = self.windowing.cut(cohort.texts("validation"))
         self.log: list[dict[str, Any]] = []
         self._prepare(network)
 
@@ -137,10 +137,10 @@ class _Run:
 
         mixed = "bf16" if self.precision == "bf16" else "no"
         self.accelerator = Accelerator(cpu=self.device == "cpu", mixed_precision=mixed)
-        plain = [value for name, value in network.named_parameters() if value.ndim < 2 and not name.startswith("head")]
-        rest = [
-            value for name, value in network.named_parameters() if not (value.ndim < 2 and not name.startswith("head"))
-        ]
+        plain: list[Any] = []
+        rest: list[Any] = []
+        for name, value in network.named_parameters():
+            (plain if value.ndim < 2 and not name.startswith("head") else rest).append(value)
         groups = [
             {"params": rest, "weight_decay": self.section.weight_decay},
             {"params": plain, "weight_decay": 0.0},  # biases and norms are not pulled to zero
@@ -192,8 +192,8 @@ class _Run:
                     break
         speed = seen / max(time.monotonic() - began, 1e-9)
         self.network.load_state_dict(best.state)
+        self._refuse_collapse(best)
         diagnoser = self._diagnoser()
-        self._refuse_collapse(diagnoser)
         with atomic_folder(folder / "model") as place:
             diagnoser.save(place)
         self._write_log(folder)
@@ -273,19 +273,22 @@ class _Run:
             return best
         with torch.no_grad():
             state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-        return _Best(epoch, score, loss, state)
+        called = frozenset(probabilities.argmax(axis=1).tolist())
+        return _Best(epoch, score, loss, called, state)
 
     def _warm_start(self) -> None:
         """Start the head from a logistic regression on the untouched encoder's vectors."""
         import torch
         from sklearn.linear_model import LogisticRegression
 
+        from bedside.models.baseline import every_label
+
         vectors = self._vectors()
         mean, spread = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6
         model = LogisticRegression(C=0.1, max_iter=500).fit((vectors - mean) / spread, self.targets)
-        weights, bias = model.coef_ / spread, model.intercept_ - (model.coef_ / spread) @ mean
-        if len(weights) == 1:
-            weights, bias = np.concatenate([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
+        weights, bias = every_label(model, len(self.cohort.labels))
+        weights = weights / spread
+        bias = bias - weights @ mean
         head = self.accelerator.unwrap_model(self.network).head
         with torch.no_grad():
             head.weight.copy_(torch.tensor(weights))
@@ -307,12 +310,11 @@ class _Run:
                 task.advance(len(batch))
         return found
 
-    def _refuse_collapse(self, diagnoser: EncoderDiagnoser) -> None:
-        called = diagnoser.predict_proba(self.cohort.texts("validation")).argmax(axis=1)
-        if len(set(called.tolist())) == 1 and len(set(self.cohort.targets("validation").tolist())) > 1:
+    def _refuse_collapse(self, best: _Best) -> None:
+        if len(best.called) == 1 and len(set(self.cohort.targets("validation").tolist())) > 1:
             raise ModelError(
-                f"The model collapsed: it calls every validation case '{self.cohort.labels[int(called[0])]}', so nothing "
-                "was kept; lower train.learning_rate, or set train.class_weights to 'on'."
+                f"The model collapsed: it calls every validation case '{self.cohort.labels[min(best.called)]}', so "
+                "nothing was kept; lower train.learning_rate, or set train.class_weights to 'on'."
             )
 
     def _write_log(self, folder: Path) -> None:
