@@ -98,6 +98,23 @@ def test_served_is_predicted_is_offline(study) -> None:
         assert refused.value.code == 401
 
 
+def test_what_comes_from_synthetic_notes_says_so(study) -> None:
+    for stage in ("prepare", "evaluate"):
+        assert "SYNTHETIC DATA" in (study.path(stage) / "report.html").read_text(encoding="utf-8")
+    answer = study.diagnoser().diagnose([note_for("Pulmonary embolism", 1)])[0].to_json()
+    assert any("synthetic" in warning for warning in answer["warnings"])
+
+
+def test_a_table_without_the_word_beside_it_is_not_called_synthetic(tmp_path) -> None:
+    from bedside.data.report import _is_synthetic
+
+    assert not _is_synthetic(tmp_path / "notes.csv")
+    (tmp_path / "README.md").write_text("Notes of our clinic\nnot SYNTHETIC\n", encoding="utf-8")
+    assert not _is_synthetic(tmp_path / "notes.csv")
+    (tmp_path / "README.md").write_text("SYNTHETIC. Made up.\n", encoding="utf-8")
+    assert _is_synthetic(tmp_path / "notes.csv")
+
+
 def test_a_flipped_byte_is_named(study) -> None:
     path = study.bundle() / "labels.json"
     content = path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,9 +79,19 @@ def account(done: Prepared, data: DataSection, clean: CleanSection, split: Split
         "crossings": _crossings(done, split),
         "label_in_text": label_in_text(done.cases.texts, labels),
         "giving_away": leaks,
+        "synthetic": _is_synthetic(done.path),
         "deidentification": NOT_DEIDENTIFIED,
         "warnings": warnings,
     }
+
+
+def _is_synthetic(table: Path) -> bool:
+    """Whether the README.md beside the table opens with SYNTHETIC, as the sample clinic's does."""
+    try:
+        with (table.parent / "README.md").open(encoding="utf-8") as file:
+            return "SYNTHETIC" in file.readline()
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _flow(done: Prepared) -> list[dict[str, Any]]:
@@ -207,9 +218,9 @@ def page(report: Mapping[str, Any]) -> str:
     from bedside.reporting import Page, bars, facts, paragraph, table, verdicts
 
     source, splits, labels = report["source"], report["splits"], report["labels"]
-    sheet = Page(
-        "Data report", subtitle=f"{source['file']}, {source['rows']:,} rows", notice=report["deidentification"]
-    )
+    synthetic = "SYNTHETIC DATA: these cases are nobody's. " if report["synthetic"] else ""
+    notice = synthetic + report["deidentification"]
+    sheet = Page("Data report", subtitle=f"{source['file']}, {source['rows']:,} rows", notice=notice)
     sheet.section("Checks", verdicts(_verdicts(report)))
     sheet.section("Source", facts(_facts(report)))
     sheet.section(
