@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 _USER_MISTAKE = 2
 _INTERRUPTED = 130
-_KEPT = "Stopped. What was finished is kept; the same command goes on from there."
+_KEPT = "Stopped. A study keeps the stages that were finished; the same command goes on after them."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,8 +16,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to
 
 
 def example(*lines: str) -> str:
-    """The end of a verb's help: how it is typed."""
-    return "Example: " + "  |  ".join(lines)
+    """The end of a verb's help: how it is typed, a line each, none of them broken."""
+    return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
 
 
 def progress(quiet: bool) -> Progress:

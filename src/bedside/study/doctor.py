@@ -28,7 +28,7 @@ _SEEN = ("datasets", "peft")  # not needed yet; their versions help whoever read
 _OLDEST_PYTHON = (3, 11)
 _LEAST_DISK = 2_000_000_000
 _LEAST_MEMORY = 4_000_000_000
-# Bytes a parameter while training: weights, gradient and AdamW's two moments in fp32, and about as much for activations.
+# Bytes a parameter while training: weights, gradient and AdamW's two moments in fp32, and as much for activations.
 _BYTES_PER_PARAMETER = 4 * 4 + 16
 _SIZES = {"22 M (MiniLM)": 22.7e6, "110 M (BERT base)": 110e6, "345 M (BERT large)": 345e6, "1 B": 1e9, "7 B": 7e9}
 
