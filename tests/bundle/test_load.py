@@ -5,21 +5,14 @@ import json
 import math
 from pathlib import Path
 
-import keyword_model
 import numpy as np
 import pytest
-from keyword_model import NOTE
+import small_model
+from small_model import NOTE, reseal
 
 from bedside.bundle import Bundle
-from bedside.bundle.verify import list_files, sums_text
 from bedside.core.errors import BundleError, ModelError
-from bedside.core.files import sha256_file
 from bedside.protocol import PackageSection
-
-
-def _reseal(folder: Path) -> None:
-    sums = {name: sha256_file(folder / name) for name in list_files(folder)}
-    (folder / "SHA256SUMS").write_bytes(sums_text(sums))
 
 
 def test_an_answer_has_the_fields_of_the_interface_and_no_others(folder: Path) -> None:
@@ -65,7 +58,7 @@ def test_too_little_text_gives_reasons_and_no_differential(folder: Path) -> None
     body = Bundle.load(folder).diagnose(["cough fever"])[0].to_json()
     assert body["status"] == "insufficient_information"
     assert body["differential"] == []
-    assert body["reasons"] == [{"code": "too_short", "message": "2 words"}]
+    assert body["reasons"] == [{"code": "too_short", "message": "2 words; at least 5 needed"}]
     assert "uncertainty" not in body
 
 
@@ -88,7 +81,7 @@ def test_top_k_for_each_note_and_none_at_all(folder: Path) -> None:
 
 def test_a_bundle_with_an_intended_use_warns_of_nothing(folder: Path, tmp_path: Path) -> None:
     package = PackageSection(intended_use="emergency doctors, adults, at triage")
-    place = keyword_model.write(tmp_path / "b", package=package, provenance={"study": "chest"})
+    place = small_model.write(tmp_path / "b", package=package, provenance={"study": "chest"})
     assert Bundle.load(place).diagnose([NOTE])[0].warnings == ()
 
 
@@ -97,7 +90,7 @@ def test_another_schema_and_foreign_content_are_one_sentence(folder: Path) -> No
     info = json.loads(path.read_text(encoding="utf-8"))
     for change in ({**info, "schema": 2}, {"schema": 1}, [], 3, {**info, "clean": {"unicode": "NFKC"}}):
         path.write_text(json.dumps(change), encoding="utf-8")
-        _reseal(folder)
+        reseal(folder)
         with pytest.raises(BundleError, match=r"bundle\.json") as caught:
             Bundle.load(folder)
         assert "\n" not in str(caught.value)
@@ -106,7 +99,7 @@ def test_another_schema_and_foreign_content_are_one_sentence(folder: Path) -> No
 def test_labels_that_are_not_the_models_are_refused(folder: Path) -> None:
     path = folder / "labels.json"
     path.write_text(json.dumps(list(reversed(json.loads(path.read_text(encoding="utf-8"))))), encoding="utf-8")
-    _reseal(folder)
+    reseal(folder)
     with pytest.raises(BundleError, match=r"labels\.json"):
         Bundle.load(folder)
 
@@ -114,7 +107,7 @@ def test_labels_that_are_not_the_models_are_refused(folder: Path) -> None:
 def test_what_is_no_probability_is_never_answered(folder: Path) -> None:
     bundle = Bundle.load(folder)
 
-    class Broken(keyword_model.Troubled):
+    class Broken(small_model.Troubled):
         def predict_proba(self, texts):
             return np.full((len(texts), 3), np.nan)
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import small_model
 
 from bedside.bundle import Bundle, verify_bundle
 from bedside.core.errors import BundleError
@@ -51,6 +52,7 @@ def test_every_byte_of_the_list_counts(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.bin", "a.PT", "tokenizer/x.pkl", "m.joblib", "c.ckpt", "code.py"])
 def test_a_file_that_can_run_code_is_refused_even_if_listed(folder: Path, name: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_bytes(b"x")
     lines = [f"{sha256_file(file)}  {file.relative_to(folder).as_posix()}" for file in _files(folder)]
     lines = sorted((line for line in lines if not line.endswith("SHA256SUMS")), key=lambda line: line[66:])
@@ -70,6 +72,10 @@ def test_a_link_is_refused_wherever_it_points(folder: Path, tmp_path: Path) -> N
 
 
 def test_a_linked_folder_and_a_linked_list_are_refused(folder: Path, tmp_path: Path) -> None:
+    (folder / "tokenizer").mkdir()
+    (folder / "tokenizer" / "words.txt").write_text("cough\n", encoding="utf-8")
+    small_model.reseal(folder)
+    verify_bundle(folder)
     shutil.move(folder / "tokenizer", tmp_path / "elsewhere")
     (folder / "tokenizer").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BundleError, match="tokenizer is a link"):
@@ -95,7 +101,7 @@ def test_nothing_is_parsed_before_it_is_verified(folder: Path, monkeypatch: pyte
 
     read: list[Path] = []
     monkeypatch.setattr(load, "read_json", lambda path: read.append(path))
-    (folder / "tokenizer" / "words.txt").write_bytes(b"changed")
-    with pytest.raises(BundleError, match=r"words\.txt was altered"):
+    (folder / "vocabulary.json").write_bytes(b"changed")
+    with pytest.raises(BundleError, match=r"vocabulary\.json was altered"):
         Bundle.load(folder)
     assert read == []

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keyword_model
 import pytest
+import small_model
 
 from bedside.bundle import verify_bundle
 from bedside.core.errors import BundleError
@@ -17,7 +17,7 @@ def test_the_folder_holds_what_the_design_lists(folder: Path) -> None:
     names = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert names == {
         "SHA256SUMS", "abstention.json", "bundle.json", "calibration.json", "diagnoser.json", "evidence.jsonl",
-        "labels.json", "tokenizer/words.txt",
+        "labels.json", "model.safetensors", "vocabulary.json",
     }  # fmt: skip
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     assert labels[2] == {
@@ -33,20 +33,20 @@ def test_the_folder_holds_what_the_design_lists(folder: Path) -> None:
 
 
 def test_an_intended_use_ends_the_draft(tmp_path: Path) -> None:
-    place = keyword_model.write(tmp_path / "b", package=PackageSection(intended_use="emergency doctors, at triage"))
+    place = small_model.write(tmp_path / "b", package=PackageSection(intended_use="emergency doctors, at triage"))
     assert json.loads((place / "bundle.json").read_text(encoding="utf-8"))["draft"] is False
 
 
 def test_sha256sum_can_check_it(folder: Path) -> None:
     done = subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, check=False)
     assert done.returncode == 0
-    assert done.stdout.count(b": OK") == 7
+    assert done.stdout.count(b": OK") == 8
 
 
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import keyword_model; "
-        "keyword_model.write(Path(sys.argv[2]))"
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; import small_model; "
+        "small_model.write(Path(sys.argv[2]))"
     )
     digests = []
     for number in ("1", "2"):
@@ -54,25 +54,25 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent), str(place)], check=True)
         digests.append(verify_bundle(place))
     assert digests[0] == digests[1]
-    other = keyword_model.write(tmp_path / "3", shown=3)
+    other = small_model.write(tmp_path / "3", shown=3)
     assert verify_bundle(other) != digests[0]
 
 
 def test_the_order_of_mappings_changes_no_byte(tmp_path: Path) -> None:
-    one = keyword_model.write(tmp_path / "1", provenance={"study": "a", "look": 1})
-    two = keyword_model.write(tmp_path / "2", provenance={"look": 1, "study": "a"})
+    one = small_model.write(tmp_path / "1", provenance={"study": "a", "look": 1})
+    two = small_model.write(tmp_path / "2", provenance={"look": 1, "study": "a"})
     assert verify_bundle(one) == verify_bundle(two)
 
 
 @pytest.mark.parametrize("codes", [{"pneumonia": "pneumonia"}, {"pneumonia": "J18."}, {"Pneumonia": "J18.9"}])
 def test_a_code_that_cannot_be_is_refused_by_name(tmp_path: Path, codes: dict[str, str]) -> None:
     with pytest.raises(BundleError, match=next(iter(codes))):
-        keyword_model.write(tmp_path / "b", package=PackageSection(codes=codes))
+        small_model.write(tmp_path / "b", package=PackageSection(codes=codes))
     assert not (tmp_path / "b").exists()
 
 
 def test_a_failure_leaves_the_old_bundle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = verify_bundle(folder)
     with pytest.raises(BundleError):
-        keyword_model.write(folder, package=PackageSection(codes={"no such": "J18.9"}))
+        small_model.write(folder, package=PackageSection(codes={"no such": "J18.9"}))
     assert verify_bundle(folder) == digest

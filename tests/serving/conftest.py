@@ -14,14 +14,12 @@ from bedside.protocol import ServeSection
 from bedside.serving import running
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bundle"))
-import keyword_model
+import small_model
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
-    with pytest.MonkeyPatch.context() as patch:
-        keyword_model.install(patch)
-        yield Bundle.load(keyword_model.write(tmp_path_factory.mktemp("bundle") / "b"))
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.load(small_model.write(tmp_path_factory.mktemp("bundle") / "b"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 
 import httpx
 import pytest
-from keyword_model import NOTE
+from small_model import NOTE
 
 from bedside.bundle import Bundle
 from bedside.serving import create_app

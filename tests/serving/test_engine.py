@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from keyword_model import NOTE, Troubled
+from small_model import NOTE, Troubled
 
 from bedside.bundle import Bundle
 from bedside.protocol import ServeSection
@@ -152,14 +152,16 @@ def test_a_batch_that_does_not_fit_the_queue_is_answered_in_part(bundle: Bundle)
 def test_a_request_that_waits_too_long_is_504_and_health_still_answers(bundle: Bundle) -> None:
     gate = threading.Event()
     held = dataclasses.replace(bundle, diagnoser=Troubled(bundle.diagnoser, gate=gate))
-    with running(held, ServeSection(deadline_seconds=0.2)) as (url, key):
-        with httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=WAIT, trust_env=False) as session:
-            answer = session.post("/v1/diagnose", json={"text": NOTE})
-            assert answer.status_code == 504
-            assert answer.json()["type"] == "urn:bedside:problem:timeout"
-            assert session.get("/healthz").status_code == 200
-            gate.set()
-            end = time.monotonic() + WAIT
-            while (status := session.post("/v1/diagnose", json={"text": NOTE}).status_code) != 200:
-                assert status == 504
-                assert time.monotonic() < end
+    with (
+        running(held, ServeSection(deadline_seconds=0.2)) as (url, key),
+        httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=WAIT, trust_env=False) as session,
+    ):
+        answer = session.post("/v1/diagnose", json={"text": NOTE})
+        assert answer.status_code == 504
+        assert answer.json()["type"] == "urn:bedside:problem:timeout"
+        assert session.get("/healthz").status_code == 200
+        gate.set()
+        end = time.monotonic() + WAIT
+        while (status := session.post("/v1/diagnose", json={"text": NOTE}).status_code) != 200:
+            assert status == 504
+            assert time.monotonic() < end

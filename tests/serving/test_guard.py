@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from keyword_model import NOTE
+from small_model import NOTE
 
 from bedside.bundle import Bundle
 from bedside.protocol import ServeSection

@@ -13,9 +13,9 @@ import threading
 from pathlib import Path
 
 import httpx
-import keyword_model
 import pytest
-from keyword_model import NOTE, Troubled
+import small_model
+from small_model import NOTE, Troubled
 
 from bedside.bundle import Bundle
 from bedside.core.errors import BundleError, ServingError
@@ -50,7 +50,7 @@ def test_without_a_key_it_does_not_start(tmp_path: Path) -> None:
 
 
 def test_an_altered_bundle_is_refused_and_makes_no_key(tmp_path: Path) -> None:
-    folder = keyword_model.write(tmp_path / "b")
+    folder = small_model.write(tmp_path / "b")
     (folder / "labels.json").write_text("[]", encoding="utf-8")
     with pytest.raises(BundleError, match=r"labels\.json was altered"):
         serve(folder, ServeSection(port=0), tmp_path / "keys.json", new_key=True)
@@ -105,8 +105,7 @@ def test_sigterm_finishes_what_is_under_way_and_ends_well(tmp_path: Path) -> Non
 import dataclasses, sys, threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-import pytest, keyword_model
-keyword_model.install(pytest.MonkeyPatch())
+import small_model
 import bedside.bundle, bedside.serving.server as server
 from bedside.protocol import ServeSection
 load = bedside.bundle.Bundle.load
@@ -114,14 +113,14 @@ class Slow:
     @staticmethod
     def load(folder):
         bundle = load(folder)
-        return dataclasses.replace(bundle, diagnoser=keyword_model.Troubled(bundle.diagnoser, slow=0.8))
+        return dataclasses.replace(bundle, diagnoser=small_model.Troubled(bundle.diagnoser, slow=0.8))
 server.Bundle = Slow
 server.serve(Path(sys.argv[2]), ServeSection(port=0), Path(sys.argv[3]), dev=True,
              on_ready=lambda url: print(url, flush=True))
 print("ended", flush=True)
 """
-    folder = keyword_model.write(tmp_path / "b")
-    here = str(Path(keyword_model.__file__).parent)
+    folder = small_model.write(tmp_path / "b")
+    here = str(Path(small_model.__file__).parent)
     command = [sys.executable, "-c", code, here, str(folder), str(tmp_path / "k.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
