@@ -120,7 +120,7 @@ def test_a_flipped_byte_is_named(study) -> None:
     content = path.read_bytes()
     path.write_bytes(content.replace(b"a", b"b", 1))
     try:
-        with pytest.raises(BundleError, match="labels.json was altered"):
+        with pytest.raises(BundleError, match=r"labels\.json was altered"):
             study.diagnoser()
     finally:
         path.write_bytes(content)

@@ -77,12 +77,15 @@ def answer_table(
         raise DataError(f"{table} has no column '{text}'; its columns are {', '.join(frame.columns[:20])}.")
     texts: list[str] = [one or "" for one in frame[text].to_list()]
     statuses: Counter[str] = Counter()
-    with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        with progress.task("Answering", total=len(texts), unit="notes") as task:
-            for start in range(0, len(texts), _AT_ONCE):
-                answers = bundle.diagnose(texts[start : start + _AT_ONCE], top_k)
-                for row, answer in enumerate(answers, start=start + 1):
-                    statuses[answer.status] += 1
-                    file.write(json.dumps({"row": row, **answer.to_json()}, ensure_ascii=False) + "\n")
-                task.advance(len(answers))
+    with (
+        atomic_path(output) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+        progress.task("Answering", total=len(texts), unit="notes") as task,
+    ):
+        for start in range(0, len(texts), _AT_ONCE):
+            answers = bundle.diagnose(texts[start : start + _AT_ONCE], top_k)
+            for row, answer in enumerate(answers, start=start + 1):
+                statuses[answer.status] += 1
+                file.write(json.dumps({"row": row, **answer.to_json()}, ensure_ascii=False) + "\n")
+            task.advance(len(answers))
     return Written(output, len(texts), dict(statuses.most_common()))

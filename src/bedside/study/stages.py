@@ -179,7 +179,8 @@ def _open_test(setting: Setting) -> int:
     evidence.append(chain, "test opened", {"look": looks + 1, **opened})
     if looks:
         setting.progress.warn(
-            f"This is look {looks + 1} of the test split; choosing by it makes its figures too good. Every document says so."
+            f"This is look {looks + 1} of the test split; choosing by it makes its figures too good. "
+            "Every document says so."
         )
     return looks + 1
 
