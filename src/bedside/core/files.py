@@ -13,13 +13,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import MachineError
 
 _CHUNK = 1 << 20
+_PART = ".part"
+_OLD = ".old"
 
 
 @contextlib.contextmanager
@@ -31,18 +33,27 @@ def plain_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    except MachineError:
+        raise
+    except Exception as error:
+        if _is_full(error):
             free = free_bytes(path)
             raise MachineError(
                 f"No space left on the disk while writing {path} ({size_text(free)} free); "
                 "free some space and run the same command again, finished stages are kept."
             ) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        if isinstance(error, OSError) and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise MachineError(
                 f"{path} cannot be written ({error.strerror}); choose a folder that you may write to."
             ) from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether an error means a full disk; libraries written in Rust tell it in their own types, with the number."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return f"os error {errno.ENOSPC})" in str(error)
 
 
 def free_bytes(path: Path) -> int:
@@ -86,7 +97,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary file path beside ``path`` that takes its place when the block ends well."""
     with plain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -103,7 +114,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``path`` that replaces it, whole, when the block ends well."""
     with plain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent))
         try:
             yield temporary
             for file in sorted(temporary.rglob("*")):
@@ -120,11 +131,44 @@ def _swap(fresh: Path, place: Path) -> None:
     if not place.exists():
         fresh.replace(place)
         return
-    old = place.with_name(f".{place.name}.old")
+    old = place.with_name(f".{place.name}{_OLD}")
     shutil.rmtree(old, ignore_errors=True)
     place.replace(old)
     fresh.replace(place)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def clear_leftovers(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Remove what a killed process left behind while it was writing to ``folder``.
+
+    Only for a folder that no other process writes to: a temporary name does not tell whether its writer lives.
+
+    Args:
+        folder: where to look; need not exist.
+        names: remove the leftovers of these files and folders alone; of all if not given.
+    """
+    if not folder.is_dir():
+        return
+    known = None if names is None else set(names)
+    with plain_errors(folder):
+        for place in sorted(folder.iterdir()):
+            name = _leftover_of(place.name)
+            if name is None or (known is not None and name not in known):
+                continue
+            if place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+
+
+def _leftover_of(name: str) -> str | None:
+    """The file or folder that a temporary name stands for: ``a.json`` for ``.a.json.x1y2z3w4.part``."""
+    if not name.startswith("."):
+        return None
+    if name.endswith(_OLD):
+        return name[1 : -len(_OLD)] or None
+    stem, dot, drawn = name.removesuffix(_PART).rpartition(".")
+    return stem[1:] or None if name.endswith(_PART) and dot and drawn else None
 
 
 def _flush(file: Path) -> None:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 
+_FIRST_ESTIMATE = 2.0  # seconds after which a long task says how long it will take
+_LONG = 60.0  # seconds left that make a task a long one
+
+
 class Task:
     """One piece of work under way. This one shows nothing."""
 
@@ -60,25 +64,34 @@ class _Bar(Task):
 
 
 class _Lines(Task):
-    """A task in a log file: a line every few seconds, with an estimate."""
+    """A task in a log file: a line every few seconds, with an estimate; an early one where it will be long."""
 
     def __init__(self, console: Console, label: str, total: float | None, unit: str, every: float) -> None:
         self._console, self._label, self._total, self._unit, self._every = console, label, total, unit, every
         self._start = self._last = time.monotonic()
+        self._early = True
         self._done = 0.0
         self._remark = ""
 
     def advance(self, steps: float = 1) -> None:
         self._done += steps
         now = time.monotonic()
-        if now - self._last < self._every:
-            return
-        self._last = now
-        text = f"  {self._label}: {self._done:,.0f}"
+        left = None
         if self._total:
             left = (now - self._start) * (self._total - self._done) / max(self._done, 1e-9)
+        if not self._due(now, left):
+            return
+        self._last, self._early = now, False
+        text = f"  {self._label}: {self._done:,.0f}"
+        if left is not None:
             text += f" of {self._total:,.0f} {self._unit}, about {duration_text(left)} left"
         self._console.print(f"{text} {self._remark}".rstrip(), highlight=False, markup=False)
+
+    def _due(self, now: float, left: float | None) -> bool:
+        """Whether it is time for a line: the first early where the user will wait long, the others at intervals."""
+        if self._early and left is not None and left > _LONG:
+            return now - self._start >= min(_FIRST_ESTIMATE, self._every)
+        return now - self._last >= self._every
 
     def note(self, text: str) -> None:
         self._remark = f"({text})"

@@ -21,15 +21,26 @@ if TYPE_CHECKING:
     from bedside.data import Cohort
 
 LABEL_OF_MODEL = "main"
+EVIDENCE = "evidence.jsonl"
+_LINEAR_FEATURES = 100_000  # at most: half words and pairs of words, half characters
+_SLACK = 2_000_000  # bytes for reports, manifests and what else is small
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a stage is run with."""
+    """What a stage is run with.
+
+    Attributes:
+        folder: the study's.
+        protocol: the plan.
+        progress: told what happens.
+        repeats: whether the stage had been finished before, so that this is no resumption of an interrupted one.
+    """
 
     folder: Path
     protocol: Protocol
     progress: Progress
+    repeats: bool = False
 
     def of(self, stage: str) -> Path:
         """The folder of a stage of this study."""
@@ -40,6 +51,11 @@ class Setting:
         from bedside.data import Cohort
 
         return Cohort.load(self.of("prepare"))
+
+    def account(self) -> dict[str, Any]:
+        """The counts of the prepared cases (the cohort's report)."""
+        counts: dict[str, Any] = read_json(self.of("prepare") / "report.json")
+        return counts
 
     def hashes(self, stage: str) -> dict[str, str]:
         """The SHA-256 of a finished stage's files."""
@@ -61,6 +77,7 @@ class Stage:
         says: what the user reads while it runs.
         sources: the files outside the study that it reads, by a name for each.
         sealed: whether no file may be added to its folder afterwards, so that the manifest lies beside it.
+        room: bytes on the disk that it may need, asked before it begins.
     """
 
     name: str
@@ -72,6 +89,7 @@ class Stage:
     says: str
     sources: Callable[[Path, Protocol], dict[str, Path]] = lambda _folder, _protocol: {}
     sealed: bool = False
+    room: Callable[[Setting], int] = lambda _setting: 0
 
     def manifest(self, study: Path) -> Path:
         """Where the stage's manifest lies in a study."""
@@ -97,6 +115,36 @@ def _weights(_folder: Path, protocol: Protocol) -> dict[str, Path]:
     place = weights.locate(protocol.model.base)
     files = sorted(place.glob("*.safetensors")) + sorted(place.glob("*.json")) if place else []
     return {f"base/{file.name}": file for file in files}
+
+
+def _room_prepare(setting: Setting) -> int:
+    """The cases as Parquet are smaller than the table, unless that is packed."""
+    table = setting.folder / Path(setting.protocol.data.source).expanduser()
+    times = 10 if table.suffix == ".gz" else 2
+    return times * table.stat().st_size + _SLACK if table.is_file() else 0
+
+
+def _room_linear(setting: Setting) -> int:
+    """TF-IDF + logistic regression: a weight of 8 bytes for each feature and label."""
+    return 8 * _LINEAR_FEATURES * len(setting.account()["labels"]) + _SLACK
+
+
+def _room_train(setting: Setting) -> int:
+    """The encoder's need is known to training itself, which asks for it."""
+    return _room_linear(setting) if setting.protocol.model.base == "builtin:tfidf" else 0
+
+
+def _room_evaluate(setting: Setting) -> int:
+    """Three probabilities of 8 bytes for each case and label."""
+    labels = setting.account()["labels"]
+    cases: int = sum(counts["cases"] for counts in labels.values())
+    return 3 * 8 * cases * len(labels) + _SLACK
+
+
+def _room_package(setting: Setting) -> int:
+    """The model once more, written whole before an older bundle makes way."""
+    model = setting.of("train") / "model"
+    return sum(file.stat().st_size for file in model.rglob("*") if file.is_file()) + _SLACK
 
 
 def _prepare(setting: Setting) -> None:
@@ -154,27 +202,29 @@ def _evaluate(setting: Setting) -> None:
     )
     folder = setting.of("evaluate")
     result.save(folder, facts=_facts(setting, cohort, look))
-    evidence.append(
-        setting.folder / "evidence.jsonl",
-        "evaluated",
-        {"look": look, "protocol": sha256_json(protocol.model_dump(mode="json")), **_bound(setting, folder)},
-    )
+    chain = setting.folder / EVIDENCE
+    measured = {"look": look, "protocol": sha256_json(protocol.model_dump(mode="json")), **_bound(setting, folder)}
+    last = evidence.read(chain)[-1]
+    if (last["kind"], last["body"]) != ("evaluated", measured):  # else a process was killed after it wrote this
+        evidence.append(chain, "evaluated", measured)
 
 
 def _open_test(setting: Setting) -> int:
     """Write down that the test split is opened, before it is; return the number of this look.
 
-    A look that was interrupted before any figure was written goes on under its own number.
+    A look that was interrupted goes on under its own number: the same model on the same cases gives the same figures.
     """
-    chain = setting.folder / "evidence.jsonl"
+    chain = setting.folder / EVIDENCE
     opened = {
         "protocol": sha256_json(setting.protocol.model_dump(mode="json")),
         "cohort": sha256_json(setting.hashes("prepare")),
         "model": sha256_json(setting.hashes("train")),
     }
     entries = evidence.read(chain)
-    looks: int = sum(entry["kind"] == "test opened" for entry in entries)
-    if entries and entries[-1]["kind"] == "test opened" and entries[-1]["body"] == {"look": looks, **opened}:
+    earlier = [entry["body"] for entry in entries if entry["kind"] == "test opened"]
+    looks = len(earlier)
+    interrupted = not setting.repeats or entries[-1]["kind"] == "test opened"
+    if earlier and interrupted and earlier[-1] == {"look": looks, **opened}:
         return looks
     evidence.append(chain, "test opened", {"look": looks + 1, **opened})
     if looks:
@@ -219,7 +269,7 @@ def _package(setting: Setting) -> None:
 
     protocol, cohort = setting.protocol, setting.cohort()
     evaluation = setting.of("evaluate")
-    chain = setting.folder / "evidence.jsonl"
+    chain = setting.folder / EVIDENCE
     unknown = sorted(set(protocol.package.codes) - set(cohort.labels))
     if unknown:
         setting.progress.warn(
@@ -262,6 +312,7 @@ STAGES = (
         after=(),
         run=_prepare,
         says="reads, cleans and divides the cases",
+        room=_room_prepare,
         sources=_table,
     ),
     Stage(
@@ -272,6 +323,7 @@ STAGES = (
         after=("prepare",),
         run=_baseline,
         says="trains what the model must beat: TF-IDF with logistic regression, and the majority",
+        room=_room_linear,
     ),
     Stage(
         "train",
@@ -281,6 +333,7 @@ STAGES = (
         after=("prepare",),
         run=_train,
         says="fine-tunes the base model",
+        room=_room_train,
         sources=_weights,
     ),
     Stage(
@@ -291,6 +344,7 @@ STAGES = (
         after=("prepare", "baseline", "train"),
         run=_evaluate,
         says="calibrates, then opens the test split",
+        room=_room_evaluate,
     ),
     Stage(
         "package",
@@ -300,6 +354,7 @@ STAGES = (
         after=("prepare", "train", "evaluate"),
         run=_package,
         says="writes the deployable bundle",
+        room=_room_package,
         sealed=True,
     ),
 )

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from bedside import protocol as protocols
 from bedside.core.errors import StudyError
-from bedside.core.files import plain_errors, sha256_json
+from bedside.core.files import clear_leftovers, plain_errors, require_space, sha256_json
 from bedside.core.progress import SILENT, Progress, duration_text
 from bedside.protocol import Protocol
 from bedside.study.manifest import Manifest, Output, collect, fingerprint
-from bedside.study.stages import STAGES, Setting, Stage, find
+from bedside.study.stages import EVIDENCE, STAGES, Setting, Stage, find
 
 if TYPE_CHECKING:
     from bedside.bundle import Bundle
@@ -104,6 +104,7 @@ class Study:
         stages = STAGES[: names.index(until) + 1] if until else STAGES
         forced = (until or "evaluate") if again else None
         with self._alone():
+            self._clear_leftovers()
             return tuple(
                 self._pass(stage, number, len(stages), stage.name == forced, progress)
                 for number, stage in enumerate(stages, start=1)
@@ -155,6 +156,14 @@ class Study:
         finally:
             lock.release()
 
+    def _clear_leftovers(self) -> None:
+        """Remove the temporary files of stages that were killed; in the study's own folder only those of stages."""
+        for stage in STAGES:
+            clear_leftovers(self.folder / stage.folder)
+        top = [Path(stage.folder).parts[0] for stage in STAGES]
+        clear_leftovers(self.folder, [*top, EVIDENCE, *(stage.manifest(self.folder).name for stage in STAGES)])
+        clear_leftovers(self.folder / "runs")
+
     def _pass(self, stage: Stage, number: int, count: int, forced: bool, progress: Progress) -> Outcome:
         """Run one stage, or find that it is done."""
         plan = self._plan(stage)
@@ -163,9 +172,11 @@ class Study:
         progress.say(f"[{number}/{count}] {stage.name}: {stage.says}")
         start = time.monotonic()
         folder, finished = self.folder / stage.folder, stage.manifest(self.folder)
+        setting = Setting(self.folder, self.protocol, progress, repeats=finished.is_file())
+        require_space(folder, stage.room(setting), f"The stage {stage.name}")
         with plain_errors(finished):
             finished.unlink(missing_ok=True)  # from here on the stage is not done; it replaces its own files whole
-        stage.run(Setting(self.folder, self.protocol, progress))
+        stage.run(setting)
         seconds = time.monotonic() - start
         outputs = collect(folder, stage.products, {})
         manifest = Manifest(plan.key, plan.inputs, plan.sources, outputs, seconds)
