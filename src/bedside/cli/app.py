@@ -45,6 +45,7 @@ def _say_whole(verbs: typer.Typer) -> None:
         command.short_help = inspect.getdoc(command.callback)
     for group in verbs.registered_groups:
         if group.typer_instance:
+            group.short_help = str(group.help)
             _say_whole(group.typer_instance)
 
 

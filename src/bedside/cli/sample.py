@@ -11,8 +11,6 @@ from bedside.cli.options import Quiet, example, progress
 
 VERBS = ("sample",)
 
-Share = Annotated[float, typer.Option(min=0, max=1)]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -38,6 +36,7 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Write a synthetic cohort of clinical notes with known truth. Synthetic: never take it for patients."""
+    from bedside.cli.show import prose, typed
     from bedside.study.demo import write_sample
 
     planted = write_sample(
@@ -54,9 +53,7 @@ def sample(
         bias=bias,
         shortcut=shortcut,
     )
-    typer.echo(
-        f"Wrote {notes:,} SYNTHETIC notes to {into / 'notes.csv'}; what was planted is in {into / 'planted.json'}."
-    )
-    if planted.get("bayes_accuracy") is not None:
-        typer.echo(f"The generator's own Bayes rule names {planted['bayes_accuracy']:.1%} of them rightly.")
-    typer.echo(f"Next: bedside init {into / 'notes.csv'} --into my-study")
+    prose(f"Wrote {notes:,} SYNTHETIC notes to {into / 'notes.csv'}; what was planted is in {into / 'planted.json'}.")
+    bayes = planted["bayes"]
+    prose(f"The generator's own Bayes rule names {bayes['accuracy']:.1%} of {bayes['n']:,} notes rightly.")
+    typer.echo(f"Next: bedside init {typed(into / 'notes.csv')} --into my-study")

@@ -2,34 +2,68 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bedside.study import Study
     from bedside.study.demo import Shown
     from bedside.study.doctor import Finding
 
-_NARROW = 100
+_ON_A_PIPE = 100
+_GAP = 3  # columns between those of a table
+
+
+def _width() -> int:
+    """Columns of the terminal; a fixed number where the output is a pipe or a file, so that it is always the same."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else _ON_A_PIPE
+
+
+def prose(text: str, indent: str = "", first: str | None = None) -> None:
+    """Print prose, broken between words where it meets a terminal's edge; a pipe gets it in one line."""
+    start = indent if first is None else first
+    if not sys.stdout.isatty():
+        typer.echo(start + text)
+        return
+    typer.echo(
+        textwrap.fill(
+            text,
+            max(_width(), 40),
+            initial_indent=start,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
+
+
+def typed(path: Path) -> str:
+    """A path as it is typed after a verb."""
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; on a pipe it is as wide as it needs to be."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console() if sys.stdout.isatty() else Console(width=_NARROW)
-    console.print(table)
+    """Print a table; where the terminal is too narrow for it, its rows one under another: no figure is ever broken."""
+    widths = [max(len(row[column]) for row in [headers, *rows]) for column in range(len(headers))]
+    if sum(widths) + _GAP * len(widths) <= _width():
+        for number, row in enumerate([headers, *rows]):
+            cells = (cell.ljust(width + _GAP) for cell, width in zip(row, widths, strict=True))
+            typer.echo("".join(cells).rstrip())
+            if not number:
+                typer.echo("─" * (sum(widths) + _GAP * (len(widths) - 1)))
+        return
+    typer.echo(headers[0])
+    for first, *others in rows:
+        typer.echo(first)
+        for header, cell in zip(headers[1:], others, strict=True):
+            typer.echo(f"  {header.ljust(max(map(len, headers[1:])))}  {cell}")
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
@@ -38,7 +72,8 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
 
     test = metrics["test"]
     _table([f"{test['n']:,} test cases", "model", "TF-IDF + LR", "majority"], summary_rows(metrics))
-    typer.echo(f"In brackets the {metrics['confidence']:.0%} interval. {verdict(metrics)}")
+    typer.echo("")
+    prose(f"In brackets the {metrics['confidence']:.0%} interval. {verdict(metrics)}")
 
 
 def print_next(study: Study, until: str | None) -> None:
@@ -46,14 +81,12 @@ def print_next(study: Study, until: str | None) -> None:
     typer.echo(f"Data report:   {study.path('prepare') / 'report.html'}")
     if (study.path("evaluate") / "report.html").is_file():
         typer.echo(f"Evaluation:    {study.path('evaluate') / 'report.html'}")
-    following = {
-        "prepare": f"bedside train {study.folder}",
-        "train": f"bedside evaluate {study.folder}",
-        "evaluate": f"bedside package {study.folder}",
-    }
-    typer.echo(
-        f"Next: {following.get(until or '', f'bedside predict {study.folder} note.txt | bedside serve {study.folder}')}"
-    )
+    folder = typed(study.folder)
+    following = {"prepare": "train", "train": "evaluate", "evaluate": "package"}.get(until or "")
+    if following:
+        typer.echo(f"Next:          bedside {following} {folder}")
+    else:
+        typer.echo(f"Next:          bedside predict {folder} note.txt\n               bedside serve {folder}")
 
 
 def print_answer(answer: Mapping[str, Any], title: str) -> None:
@@ -63,10 +96,10 @@ def print_answer(answer: Mapping[str, Any], title: str) -> None:
         code = one["codes"][0]["code"] if one.get("codes") else ""
         typer.echo(f"  {one['rank']}. {one['probability']:>6.1%}  {one['display']}  {code}".rstrip())
     for reason in answer.get("reasons", []):
-        typer.echo(f"  Why: {reason['message']}")
+        prose(reason["message"], "       ", "  Why: ")
     for warning in answer["warnings"]:
-        typer.echo(f"  Note: {warning}")
-    typer.echo(f"  {answer['disclaimer']}")
+        prose(warning, "        ", "  Note: ")
+    prose(answer["disclaimer"], "  ")
 
 
 def print_demo(shown: Shown) -> None:
@@ -89,12 +122,11 @@ def print_models() -> None:
     from bedside.models import weights
     from bedside.models.catalogue import CATALOGUE
 
-    rows = [
-        [model.id, model.title, model.use, _size(model.parameters), "yes" if weights.installed(model.id) else "no"]
-        for model in CATALOGUE
-    ]
-    _table(["base", "model", "for", "size", "at hand"], rows)
-    typer.echo("A folder with safetensors, or any Hub id of a BERT-class encoder, can be named as well.")
+    for model in CATALOGUE:
+        at_hand = "at hand" if weights.installed(model.id) else "not at hand"
+        typer.echo(model.id)
+        prose(f"{model.title}{_size(model.parameters)}, {at_hand}: {model.use}", "    ")
+    prose("A folder with safetensors, or any Hub id of a BERT-class encoder, can be named as well.")
 
 
 def print_model(name: str) -> None:
@@ -105,17 +137,23 @@ def print_model(name: str) -> None:
 
     model = find(name)
     for key, value in vars(model).items():
-        typer.echo(f"{key:11} {value}")
+        prose(f"{value:,}" if isinstance(value, int) else str(value), " " * 12, f"{key:11} ")
     try:
-        typer.echo(f"{'at hand':11} {weights.locate(name) or 'needs no weights'}")
+        at_hand = f"in {place}" if (place := weights.locate(name)) else "needs no weights"
     except ModelError as error:
-        typer.echo(f"{'at hand':11} no. {error}")
+        at_hand = f"no: {error}"
+    prose(at_hand, " " * 12, f"{'at hand':11} ")
 
 
 def _size(parameters: int) -> str:
-    return f"{parameters / 1e6:,.0f} M" if parameters else "–"
+    return f" ({parameters / 1e6:,.0f} M parameters)" if parameters else ""
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    """What the doctor found."""
-    _table(["", "what", "found", "what to do"], [[one.status, one.name, one.value, one.advice] for one in findings])
+    """What the doctor found; what is to be done stands under it."""
+    name = max(len(one.name) for one in findings) + 2
+    indent = " " * (9 + name)
+    for one in findings:
+        prose(one.value, indent, f"{one.status:9}{one.name:{name}}")
+        if one.advice:
+            prose(one.advice, f"{indent}  ", f"{indent}→ ")

@@ -56,7 +56,8 @@ def _stage(folder: StudyFolder, until: str | None, again: bool, quiet: bool) -> 
     outcomes = study.run(until, again=again, progress=progress(quiet))
     ran = [outcome.stage for outcome in outcomes if outcome.ran]
     if not ran:
-        typer.echo(f"Nothing to do: {', '.join(one.stage for one in outcomes)} are done and nothing has changed.")
+        are = "is" if len(outcomes) == 1 else "are"
+        typer.echo(f"Nothing to do: {', '.join(one.stage for one in outcomes)} {are} done and nothing has changed.")
     if until in {None, "evaluate", "package"}:
         print_metrics(read_json(study.path("evaluate") / "metrics.json"))
     print_next(study, until)

@@ -65,7 +65,7 @@ def examine(hub: bool = False) -> list[Finding]:
         *_devices(),
         _memory(),
         _disk(),
-        _sizes(),
+        _sizes("sizes that fit", _available_memory()),
         *_base_models(),
         _hub(hub),
     ]
@@ -127,15 +127,12 @@ def _devices() -> list[Finding]:
         import torch
     except ImportError:
         return []
-    findings = [
-        Finding(
-            "ok",
-            f"CUDA device {number}",
-            f"{torch.cuda.get_device_name(number)}, {size_text(torch.cuda.get_device_properties(number).total_memory)}, "
-            f"CUDA {torch.version.cuda}{_driver()}",
-        )
-        for number in range(torch.cuda.device_count())
-    ]
+    findings = []
+    for number in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(number).total_memory
+        card = f"{torch.cuda.get_device_name(number)}, {size_text(memory)}, CUDA {torch.version.cuda}{_driver()}"
+        findings.append(Finding("ok", f"CUDA device {number}", card))
+        findings.append(_sizes(f"sizes that fit on {number}", memory))
     if not findings:
         built = torch.version.cuda or "none, a build for CPUs"
         advice = "models up to 110 M parameters train well enough without one"
@@ -176,11 +173,10 @@ def _disk() -> Finding:
     return Finding("ok", "disk", f"{size_text(free)} free here")
 
 
-def _sizes() -> Finding:
+def _sizes(name: str, memory: int) -> Finding:
     """Which sizes fit for full fine-tuning."""
-    free = _available_memory()
-    fit = [name for name, parameters in _SIZES.items() if parameters * _BYTES_PER_PARAMETER < free]
-    return Finding("ok" if fit else "note", "sizes that fit", ", ".join(fit) or "none", "" if fit else "free memory")
+    fit = [size for size, parameters in _SIZES.items() if parameters * _BYTES_PER_PARAMETER < memory]
+    return Finding("ok" if fit else "note", name, ", ".join(fit) or "none", "" if fit else "free memory")
 
 
 def _base_models() -> list[Finding]:
@@ -189,7 +185,7 @@ def _base_models() -> list[Finding]:
 
     default = "builtin:minilm"
     at_hand = [model.id for model in CATALOGUE if weights.installed(model.id)]
-    found = Finding("ok", "base models at hand", ", ".join(at_hand), f"they lie in {cache_folder()}")
+    found = Finding("ok", "base models at hand", f"{', '.join(at_hand)} (in {cache_folder()})")
     if default in at_hand:
         return [found]
     return [found, Finding("missing", default, "not at hand", f"bedside models get {default}")]
