@@ -14,9 +14,10 @@ VERBS = ("init",)
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("init", epilog=example("bedside init notes.csv --into my-study", "bedside init notes.xlsx --label dx"))(
-        init
-    )
+    app.command(
+        "init",
+        epilog=example("bedside init notes.csv --into my-study", "bedside init notes.xlsx --label dx --rare drop"),
+    )(init)
 
 
 def init(
@@ -35,6 +36,13 @@ def init(
     keep: Annotated[
         list[str] | None, typer.Option(help="A further column to keep, for subgroups; may be given again.")
     ] = None,
+    rare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="drop|merge:NAME|N",
+            help="Labels too small for every split: left out, read as one, or all under N cases left out.",
+        ),
+    ] = None,
     sheet: Annotated[str | None, typer.Option(help="The sheet of a workbook.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -50,15 +58,19 @@ def init(
         time=time,
         site=site,
         keep=keep,
+        rare=int(rare) if rare is not None and rare.isdecimal() else rare,
         sheet=sheet,
         progress=progress(quiet),
     )
     data = created.study.protocol.data
     typer.echo(f"Wrote {into / 'protocol.toml'}")
-    for name, value in (("text", ", ".join(data.text_columns())), ("label", data.label), ("patient", data.patient)):
-        typer.echo(f"  {name:8} {value or '(none)'}")
+    parts = [("text", ", ".join(data.text_columns())), ("label", data.label), ("patient", data.patient)]
+    parts += [("time", data.time), ("site", data.site), ("keep", ", ".join(data.keep))]
+    for name, value in parts:
+        if value or name == "patient":
+            typer.echo(f"  {name:8} {value or '(none)'}")
     for sentence in created.observations:
-        typer.echo(f"  Seen: {sentence}")
+        typer.echo(f"  Seen: {sentence}.")
     for sentence in created.warnings:
-        typer.echo(f"  Note: {sentence}")
+        typer.echo(f"  Note: {sentence}.")
     typer.echo(f"Read it, change what is wrong, then: bedside run {into}")

@@ -1,7 +1,7 @@
 """One form for what can be written in several ways, and nothing else.
 
 Numbers, units, ranges, negations, punctuation and case carry the diagnosis and are never touched. Compatibility
-forms (NFKC) are refused on purpose: they turn ½ into 1⁄2 and 10² into 102.
+forms (NFKC) are refused on purpose: they turn ½ into a 1, a slash and a 2, and 10² into 102.
 """
 
 from __future__ import annotations

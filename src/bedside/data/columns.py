@@ -7,6 +7,7 @@ Columns that give the label away, and columns that look like the work of another
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,16 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from bedside.core.errors import DataError
 from bedside.core.progress import SILENT, Progress
 from bedside.data.duplicates import exact_texts, find_duplicates, join_groups
-from bedside.data.labels import FEWEST_GROUPS, is_absent, lookalikes, tidy
-from bedside.data.leaks import one_to_one, tells
+from bedside.data.labels import FEWEST_GROUPS, MANY_CASES, lookalikes, tidy
+from bedside.data.leaks import ONE_TO_ONE, one_to_one, tells
 from bedside.data.readers import read
 from bedside.data.report import FEW_TEST_CASES
 from bedside.data.split import groups_per_label
-from bedside.data.table import Table
+from bedside.data.table import Table, is_absent, text_or_null
 from bedside.data.times import time_rank
 from bedside.protocol import DataSection, SplitSection
 
@@ -33,20 +36,24 @@ if TYPE_CHECKING:
 _LABEL_NAMES = (
     *("diagnosis", "diagnoses", "dx", "disease", "label", "pathology", "condition", "icd", "icd10", "class"),
     *("specialty", "speciality", "category", "outcome", "target"),
+    *("tani", "teshis", "diagnose", "diagnostic", "diagnostico", "diagnosi"),  # Turkish, German, French, Spanish, ...
 )
-_PATIENT = {"patient", "patientid", "subject", "subjectid", "mrn", "person", "personid", "pid", "patid"}
+_PATIENT = {"patient", "patientid", "subject", "subjectid", "mrn", "person", "personid", "pid", "patid", "hasta"}
 _NOT_PATIENT = {"age", "sex", "gender", "name", "race", "history", "complaint", "note", "text", "type", "class"}
 _TIME = {"date", "time", "datetime", "timestamp", "charttime", "chartdate", "storetime", "admittime", "dischtime"}
 _SITE = {"site", "hospital", "centre", "center", "clinic", "facility", "institution"}
 _KEEP = {
     *("age", "sex", "gender", "ethnicity", "ethnic", "race", "ward", "unit", "department", "language", "insurance"),
-    *("bmi", "smoker", "smoking", "pregnant", "triage", "acuity"),
+    *("bmi", "smoker", "smoking", "pregnant", "triage", "acuity", "yas", "cinsiyet", "alter", "geschlecht", "edad"),
 }
 _CASE = {"id", "caseid", "noteid", "rowid", "sampleid", "recordid", "hadmid", "encounterid", "visitid"}
 _OTHER_SPLITS = re.compile(
     r"^(cluster\w*|k?folds?\d*|splits?|split_\w+|partition|unnamed.*|index|level_0)$", re.IGNORECASE
 )
 _DATA = re.compile(r"^\s*([\[{]|https?://|\w+://)")
+_LETTERS = r"\pL{2,}"
+_FEWEST_WORDS = 2  # on average, in a column of texts
+_TEXTS_DIFFER = 0.1  # share of texts that are not repeated, at least
 _MOST_LABELS = 300
 _LOOK_FOR_NEAR = 20_000  # rows up to which near-duplicates are sought for a proposal
 _SAMPLE = 20_000
@@ -78,6 +85,7 @@ class _View:
     table: Table
     chosen: dict[str, Any]
     remarks: dict[str, list[str]] = field(default_factory=dict)
+    observations: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     codes: dict[str, str] = field(default_factory=dict)
 
@@ -107,6 +115,7 @@ def look(
     time: str | None = None,
     site: str | None = None,
     keep: Sequence[str] | None = None,
+    rare: str | int | None = None,
     encoding: str = "auto",
     separator: str = "auto",
     sheet: str | None = None,
@@ -117,36 +126,60 @@ def look(
     Args:
         path: the table.
         text, label, patient, case_id, time, site, keep: what the user already knows; taken as given.
-        encoding, separator, sheet: as in ``[data]``.
-        progress: told what is read.
+        rare, encoding, separator, sheet: as in ``[data]``.
+        progress: shown while reading; what was seen is in the proposal.
 
     Raises:
         DataError: a named column does not exist, or no text or label column can be told; one sentence.
     """
-    from bedside.data.preparation import require_columns
+    from bedside.data.preparation import parts_of, require_columns
 
     reading = {"source": str(path), "encoding": encoding, "separator": separator, "sheet": sheet}
-    table = read(DataSection(text="?", label="?", **reading), Path(), progress)  # type: ignore[arg-type]
+    table = read(_section({"text": "?", "label": "?", **reading}), Path(), progress, tell=False)
     given = {"text": text, "label": label, "patient": patient, "case_id": case_id, "time": time, "site": site}
     view = _View(table, {key: value for key, value in given.items() if value is not None})
     if keep is not None:
         view.chosen["keep"] = list(keep)
-    require_columns(DataSection(**{**reading, "text": table.frame.columns[0], "label": table.frame.columns[0], **view.chosen}), table)  # type: ignore[arg-type]  # fmt: skip
     if len(table.frame.columns) < 2:
-        raise DataError(f"{table.file} has one column, '{table.frame.columns[0]}'; a study needs a text and a label.")
+        raise DataError(
+            f"{table.file} has one column, '{_short(table.frame.columns[0])}', and a study needs a text and a label; "
+            "is the separator one of , ; | or a tab?"
+        )
+    require_columns(parts_of(view.chosen), table)
     for choose in (_choose_text, _choose_label, _choose_patient, _choose_case_id, _choose_time, _choose_site):
         choose(view)
     labels = [tidy(one) for one in table.frame[view.chosen["label"]]]
     _choose_keep(view, labels)
-    section = DataSection(**{**reading, **view.chosen})  # type: ignore[arg-type]
+    section = _section({**reading, **view.chosen, **({} if rare is None else {"rare": rare})})
     _propose_labels(view, labels, section, progress)
-    return Proposal(section, view.remarks, list(table.observations), [*table.warnings, *view.warnings], view.codes)
+    seen, odd = [*table.observations, *view.observations], [*table.warnings, *view.warnings]
+    return Proposal(section, view.remarks, seen, odd, view.codes)
+
+
+def _section(values: Mapping[str, Any]) -> DataSection:
+    """``[data]`` with these values.
+
+    Raises:
+        DataError: one of them cannot stand there, by name.
+    """
+    try:
+        return DataSection(**values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        message = fault["msg"].removeprefix("Value error, ")
+        raise DataError(f"{fault['loc'][0]} = '{fault['input']}': {message[:1].lower()}{message[1:]}.") from None
+
+
+def _short(name: str) -> str:
+    """A name that is not longer than a line."""
+    return name if len(name) <= 60 else f"{name[:57]}..."
 
 
 def _parts(name: str) -> list[str]:
     """The words of a column's name: ``PatientID`` and ``patient_id`` are both patient, id."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return [part for part in re.split(r"[^A-Za-z0-9]+", spaced.lower()) if part]
+    plain = unicodedata.normalize("NFKD", name.replace("ı", "i").replace("İ", "I"))  # noqa: RUF001
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", "".join(one for one in plain if not unicodedata.combining(one)))
+    return [part for part in re.split(r"[\W_]+", spaced.lower()) if part]
 
 
 def _is_named(name: str, names: set[str]) -> bool:
@@ -156,22 +189,33 @@ def _is_named(name: str, names: set[str]) -> bool:
 
 
 def _choose_text(view: _View) -> None:
-    """The column with the longest texts that are prose."""
+    """The column with the longest texts that are prose: words, and not the same few over and over."""
     if "text" in view.chosen:
         return
-    lengths = {}
-    for name in view.free():
-        values = view.frame[name]
-        filled = values.filter(values.str.strip_chars() != "").head(_SAMPLE)
-        if filled.len() and filled.str.contains(_DATA.pattern).mean() < 0.5:  # type: ignore[operator]
-            lengths[name] = float(filled.str.len_chars().mean() or 0)  # type: ignore[arg-type]
-    if not lengths:
-        raise DataError(f"{view.table.file} has no column of texts; name it with data.text.")
-    name = max(lengths, key=lambda one: lengths[one])
+    lengths = {name: _length(view.frame[name]) for name in view.free()}
+    name = max(lengths, key=lambda one: lengths[one], default=None)
+    if name is None or not lengths[name]:
+        raise DataError(
+            f"{view.table.file} has no column of texts, only numbers, codes or a few words that repeat; if one is the "
+            f"note all the same, name it with --text (data.text). Its columns are {', '.join(view.frame.columns[:20])}."
+        )
     view.chosen["text"] = name
     view.say("text", f"'{name}' has the longest texts: {lengths[name]:,.0f} characters on average")
     if lengths[name] < 20:
         view.warnings.append(f"the longest texts, in column '{name}', have {lengths[name]:.0f} characters on average")
+
+
+def _length(values: pl.Series) -> float:
+    """The mean length of a column's cells in characters; 0 where they are no texts."""
+    filled = text_or_null(values).drop_nulls().head(_SAMPLE)
+    size = filled.len()
+    if not size or filled.n_unique() < min(_TEXTS_DIFFER * size, 100):
+        return 0.0
+    data = filled.str.contains(_DATA.pattern).sum()
+    wordy = filled.str.count_matches(_LETTERS).sum()
+    if data >= 0.5 * size or wordy < _FEWEST_WORDS * size:
+        return 0.0
+    return int(filled.str.len_chars().sum()) / size
 
 
 def _choose_label(view: _View) -> None:
@@ -181,8 +225,9 @@ def _choose_label(view: _View) -> None:
     scores = {name: score for name in view.free() if (score := _label_score(view.frame[name], name)) is not None}
     if not scores:
         raise DataError(
-            f"{view.table.file} has no column that could be a diagnosis (2 to {_MOST_LABELS} values that repeat) beside "
-            f"'{view.chosen['text']}'; name it with data.label. Its columns are {', '.join(view.frame.columns[:20])}."
+            f"{view.table.file} has no column that could be a diagnosis (2 to {_MOST_LABELS} values that repeat) "
+            f"beside '{view.chosen['text']}'; name it with --label (data.label). Its columns are "
+            f"{', '.join(view.frame.columns[:20])}."
         )
     name = max(scores, key=lambda one: scores[one])
     twins = [other for other in scores if other != name and _alike(view.frame, name, other)]
@@ -269,9 +314,19 @@ def _choose_keep(view: _View, labels: Sequence[str]) -> None:
         how = tells(view.frame[name].to_list(), labels)
         if how is not None and not _OTHER_SPLITS.match(name):
             away[name] = how
-    view.warnings += [f"column '{name}' {how}: it is not kept" for name, how in away.items()]
-    if away:
-        view.say("keep", f"left out because they give the label away: {', '.join(away)}")
+    wanted = view.chosen.get("keep", [])
+    for name, how in away.items():
+        if name in wanted:
+            view.warnings.append(f"column '{name}' {how}: it is kept as you said, and must not be used to predict")
+        elif how == ONE_TO_ONE:
+            view.observations.append(
+                f"column '{name}' says the same as the label '{view.chosen['label']}' in other words: it is not kept"
+            )
+        else:
+            view.warnings.append(f"column '{name}' gives the label away, it {how}: it is not kept")
+    left = [name for name in away if name not in wanted]
+    if left:
+        view.say("keep", f"left out because they give the label away: {', '.join(left)}")
     _note_codes(view, list(away), labels)
     if "keep" not in view.chosen:
         view.chosen["keep"] = [
@@ -308,7 +363,9 @@ def _propose_labels(view: _View, labels: list[str], section: DataSection, progre
     """Look-alike, absent, rare and thin labels: counted, named, and answered with lines to uncomment."""
     rows = [place for place, label in enumerate(labels) if not is_absent(label)]
     if len(rows) < len(labels):
-        view.say("unlabelled", f"{len(labels) - len(rows):,} of {len(labels):,} rows have no label")
+        without = f"{len(labels) - len(rows):,} of {len(labels):,} rows have no label"
+        view.say("unlabelled", without)
+        view.observations.append(f"{without}: they are left out and counted (data.unlabelled)")
     kept = [labels[place] for place in rows]
     counts = Counter(kept)
     if len(counts) < 2:
@@ -323,7 +380,8 @@ def _propose_labels(view: _View, labels: list[str], section: DataSection, progre
         view.warnings.append(
             f"{len(twins)} labels differ from another only by case, space, sign or plural: see data.merge"
         )
-    _propose_rare(view, kept, _spread(view, section, rows, kept, progress), counts)
+    _propose_rare(view, kept, _grouped(view, section, rows, progress), section.rare)
+    _say_thin(view, counts)
     if len(counts) == 2:
         rarer = min(counts, key=lambda label: (counts[label], label))
         view.say("positive", f"two labels; '{rarer}' is the rarer")
@@ -334,10 +392,8 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _spread(
-    view: _View, section: DataSection, rows: Sequence[int], labels: Sequence[str], progress: Progress
-) -> Mapping[str, int]:
-    """In how many groups of patients and duplicates each label occurs."""
+def _grouped(view: _View, section: DataSection, rows: Sequence[int], progress: Progress) -> NDArray[np.int64]:
+    """[rows] number of each labelled row's group of patients and duplicates."""
     columns = section.text_columns()
     frame = view.frame[list(rows)]
     texts = [" ".join(cells) for cells in frame.select(columns).iter_rows()]
@@ -348,27 +404,75 @@ def _spread(
         cluster, _ = exact_texts(texts)
     numbers: dict[str, int] = {}
     column = frame[section.patient].to_list() if section.patient else [""] * len(texts)
-    named = [numbers.setdefault(one.strip(), len(numbers)) if one.strip() else -1 for one in column]
-    return groups_per_label(join_groups(len(texts), cluster, np.asarray(named, dtype=np.int64)), labels)
+    named = [-1 if is_absent(one.strip()) else numbers.setdefault(one.strip(), len(numbers)) for one in column]
+    return join_groups(len(texts), cluster, np.asarray(named, dtype=np.int64))
 
 
-def _propose_rare(view: _View, labels: Sequence[str], spread: Mapping[str, int], counts: Counter[str]) -> None:
-    """Lines for ``rare``, and what the default split would leave for the test."""
+def _propose_rare(view: _View, labels: Sequence[str], groups: NDArray[np.int64], chosen: str | int) -> None:
+    """Lines to uncomment for labels that cannot reach every split; or what the user's choice will do to them."""
+    counts, spread = Counter(labels), groups_per_label(groups, labels)
     small = sorted(label for label in counts if spread[label] < FEWEST_GROUPS)
-    if small:
-        shown = ", ".join(f"{label} ({counts[label]:,} cases, {spread[label]} groups)" for label in small[:10])
-        more = f" and {len(small) - 10} more" if len(small) > 10 else ""
-        view.say(
-            "rare", f"these labels have fewer than {FEWEST_GROUPS} groups and cannot reach every split: {shown}{more}"
-        )
-        view.say("rare", 'rare = "drop"')
-        view.say("rare", 'rare = "merge:Other"')
-        view.warnings.append(f"{len(small)} labels are too rare to reach every split: {shown}{more}; choose data.rare")
-    share = float(SplitSection.model_fields["test"].default)
-    thin = [label for label in sorted(counts) if label not in small and share * counts[label] < FEW_TEST_CASES]
-    if thin:
-        shown = ", ".join(thin[:8]) + (f" and {len(thin) - 8} more" if len(thin) > 8 else "")
-        view.warnings.append(
-            f"{len(thin)} labels would have fewer than {FEW_TEST_CASES} test cases in {len(labels):,} labelled rows, so "
-            f"their own figures will be too uncertain to say much: {shown}"
-        )
+    tied = [label for label in small if counts[label] >= MANY_CASES]
+    if tied:
+        _propose_near(view, [f"{label} ({counts[label]:,} cases, {spread[label]} groups)" for label in tied])
+    if isinstance(chosen, int):
+        few = sorted(label for label in counts if counts[label] < chosen)
+        if few:
+            cases = sum(counts[label] for label in few)
+            view.warnings.append(
+                f"{_count(few, 'label')} with under {chosen:,} cases ({cases:,} in all) will be left out"
+            )
+        return
+    small = [label for label in small if label not in tied]
+    if not small:
+        return
+    shown = ", ".join(f"{label} ({counts[label]:,} cases, {spread[label]} groups)" for label in small[:10])
+    shown += f" and {len(small) - 10} more" if len(small) > 10 else ""
+    rare = f"{_count(small, 'label')} cannot reach every split, with fewer than {FEWEST_GROUPS} groups: {shown}"
+    view.say("rare", rare)
+    if chosen != "refuse":
+        doing = "left out" if chosen == "drop" else f"read as '{str(chosen)[6:]}'"
+        view.warnings.append(f"{rare}; as you said, {'it is' if len(small) == 1 else 'they are'} {doing}")
+        return
+    lines = ['rare = "drop"']
+    together = len({group for group, label in zip(groups.tolist(), labels, strict=True) if label in set(small)})
+    if len(small) > 1 and together >= FEWEST_GROUPS:
+        lines.append('rare = "merge:Other"')
+    for line in lines:
+        view.say("rare", line)
+    view.warnings.append(
+        f"{rare}; until you choose, prepare refuses: in protocol.toml uncomment {' or '.join(lines)}, or begin again "
+        f"with {' or '.join('--rare ' + line[8:-1] for line in lines)}"
+    )
+
+
+def _propose_near(view: _View, tied: Sequence[str]) -> None:
+    """Lines for labels whose many cases all hang together: texts from a template."""
+    threshold = "near_duplicate = 0.9"
+    key = "split.near_duplicate"
+    view.remarks.setdefault(key, []).extend(
+        [f"near-duplicates tie the cases of a label together: {', '.join(tied[:10])}", threshold]
+    )
+    view.warnings.append(
+        f"near-duplicates tie the cases of {_count(tied, 'label')} together: {', '.join(tied[:10])}; if the texts come "
+        f"from a template, uncomment {threshold} in protocol.toml"
+    )
+
+
+def _count(things: Sequence[str], noun: str) -> str:
+    """How many of a thing, in the right number."""
+    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def _say_thin(view: _View, counts: Counter[str]) -> None:
+    """Which labels the default split would leave with few cases in the test."""
+    share, total = float(SplitSection.model_fields["test"].default), sum(counts.values())
+    thin = [label for label in sorted(counts) if share * counts[label] < FEW_TEST_CASES]
+    if not thin:
+        return
+    shown = ", ".join(thin[:8]) + (f" and {len(thin) - 8} more" if len(thin) > 8 else "")
+    every = f"each of the {len(counts)} labels" if len(thin) == len(counts) else _count(thin, "label")
+    view.warnings.append(
+        f"{every} would have fewer than {FEW_TEST_CASES} test cases of {total:,} labelled rows, so the figures of a "
+        f"single label will be too uncertain to say much{'' if len(thin) == len(counts) else ': ' + shown}"
+    )

@@ -18,7 +18,6 @@ from bedside.data.split import groups_per_label
 
 FEWEST_GROUPS = 4  # one for each split
 MANY_CASES = 40  # a label with so many cases in fewer groups is not rare: its texts are alike
-_ABSENT = {"", "nan", "null", "n/a", "#n/a", "<na>", "na", "nil", "-", "?", "??"}
 _PLURAL = re.compile(r"(?<=[a-z]{3})(?<!s)s\b")
 
 
@@ -27,17 +26,12 @@ def tidy(label: str) -> str:
     return " ".join(unicodedata.normalize("NFC", label).replace("\ufeff", "").split())
 
 
-def is_absent(label: str) -> bool:
-    """Whether a tidied label says that there is none. ``None`` is a label: it may mean 'no diagnosis'."""
-    return label.lower() in _ABSENT
-
-
 def lookalikes(counts: Mapping[str, int]) -> dict[str, str]:
     """Labels that differ only by case, punctuation, white space or a plural s: each rarer one and its likely twin."""
     families: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts):
         families[_bare(label)].append(label)
-    merge = {}
+    merge: dict[str, str] = {}
     for family in families.values():
         best = max(family, key=lambda label: (counts[label], label))
         merge |= {label: best for label in family if label != best}
@@ -86,19 +80,32 @@ def apply_rare(
     if small and rare == "refuse":
         raise DataError(_refusal(small, cases, spread))
     if small and isinstance(rare, str) and rare.startswith("merge:"):
-        name = tidy(rare[6:])
+        name, verb = tidy(rare[6:]), "was" if len(small) == 1 else "were"
         fresh = [name if label in small else label for label in labels]
-        notes.append(f"{_listed(small, cases)} were read as '{name}' (data.rare)")
+        _require_together(name, fresh, groups)
+        notes.append(f"{_listed(small, cases)} {verb} read as '{name}' (data.rare)")
     elif small:
+        verb = "was" if len(small) == 1 else "were"
         keep = np.asarray([label not in small for label in labels], dtype=np.bool_)
-        notes.append(f"{_listed(small, cases)} were dropped (data.rare)")
+        notes.append(f"{_listed(small, cases)} {verb} dropped (data.rare)")
     _require_labels([label for label, stays in zip(fresh, keep, strict=True) if stays], groups[keep])
     return fresh, keep, notes
 
 
+def _require_together(name: str, labels: Sequence[str], groups: NDArray[np.int64]) -> None:
+    """Refuse rare labels that are too few even when read as one."""
+    spread = groups_per_label(groups, labels)[name]
+    if spread < FEWEST_GROUPS:
+        raise DataError(
+            f"the rare labels read as '{name}' have {spread} groups of patients or duplicates together, and each split "
+            f'needs one ({FEWEST_GROUPS} in all); write rare = "drop" under [data] in protocol.toml to leave them out.'
+        )
+
+
 def _listed(small: Sequence[str], cases: Mapping[str, int]) -> str:
     """Labels with their counts."""
-    return f"{len(small)} rare labels ({', '.join(f'{label}: {cases[label]:,} cases' for label in small)})"
+    shown = ", ".join(f"{label}: {cases[label]:,} cases" for label in small)
+    return f"{len(small)} rare label{'' if len(small) == 1 else 's'} ({shown})"
 
 
 def _tied_refusal(tied: Sequence[str], cases: Mapping[str, int], spread: Mapping[str, int]) -> str:
@@ -116,10 +123,13 @@ def _refusal(small: Sequence[str], cases: Mapping[str, int], spread: Mapping[str
     """The sentence that names labels which cannot reach every split."""
     shown = ", ".join(f"{label} ({cases[label]:,} cases in {spread[label]} groups)" for label in small[:10])
     more = f" and {len(small) - 10} more" if len(small) > 10 else ""
-    noun = "label has" if len(small) == 1 else "labels have"
+    noun, them = ("label has", "it") if len(small) == 1 else ("labels have", "them")
+    several = len(small) > 1 and sum(spread[label] for label in small) >= FEWEST_GROUPS
+    other = ' or rare = "merge:Other" to read them as one' if several else ""
     return (
         f"{len(small)} {noun} fewer than {FEWEST_GROUPS} groups of patients or duplicates, so not every split can "
-        f"have one: {shown}{more}; set data.rare to 'drop' or 'merge:Other', or merge them by name in data.merge."
+        f'have one: {shown}{more}; in protocol.toml, under [data], write rare = "drop" to leave {them} out{other}, '
+        f"or merge {them} by name under [data.merge]."
     )
 
 

@@ -10,6 +10,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from bedside.data.table import is_absent
+
+ONE_TO_ONE = "is one-to-one with the label"
 PURE = 0.9  # share of the way from the largest label's share to certainty
 NAMED = 0.5  # share of cells that hold their own label's words
 
@@ -24,11 +27,12 @@ def tells(values: Sequence[str], labels: Sequence[str]) -> str | None:
     Returns:
         The end of a sentence that starts with the column's name, for example ``"is one-to-one with the label"``.
     """
-    pairs = [(value.strip(), label) for value, label in zip(values, labels, strict=True) if value.strip()]
+    told = zip(values, labels, strict=True)
+    pairs = [(value, label) for cell, label in told if not is_absent(value := cell.strip())]
     if len(pairs) < 10 or len({label for _, label in pairs}) < 2:
         return None
     if one_to_one(pairs):
-        return "is one-to-one with the label"
+        return ONE_TO_ONE
     purity = conditional_purity(pairs)
     if purity >= PURE:
         return f"predicts the label almost alone ({purity:.0%} of the way from guessing to certainty)"

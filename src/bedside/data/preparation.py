@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +22,15 @@ from bedside.data.clean import clean_text, join_sections
 from bedside.data.cohort import SPLITS, Cohort
 from bedside.data.crossings import Crossings, count_crossings
 from bedside.data.duplicates import Duplicates, find_duplicates, join_groups, words
-from bedside.data.labels import apply_rare, is_absent, lookalikes, merged, positive_label, tidy
+from bedside.data.labels import apply_rare, lookalikes, merged, positive_label, tidy
 from bedside.data.readers import read, resolve
 from bedside.data.split import assign, missing_labels
-from bedside.data.table import Table
+from bedside.data.table import Table, is_absent, numbers, text_or_null
 from bedside.protocol import CleanSection, DataSection, SplitSection
 
 if TYPE_CHECKING:
     import polars as pl
 
-_NUMERIC = 0.95  # share of filled cells that must parse before a kept column becomes numbers
 _ATTEMPTS = 3
 
 
@@ -49,10 +48,9 @@ class Cases:
         """Drop rows and count them under a reason."""
         dropped = len(self.texts) - int(np.sum(np.asarray(mask, dtype=np.bool_)))
         if dropped:
-            self.texts, self.labels, self.places = (
-                [one for one, stays in zip(values, mask, strict=True) if stays]  # type: ignore[misc]
-                for values in (self.texts, self.labels, self.places)
-            )
+            self.texts = [one for one, stays in zip(self.texts, mask, strict=True) if stays]
+            self.labels = [one for one, stays in zip(self.labels, mask, strict=True) if stays]
+            self.places = [one for one, stays in zip(self.places, mask, strict=True) if stays]
             self.flow.append({"step": "dropped", "reason": reason, "rows": dropped})
 
 
@@ -98,7 +96,7 @@ def prepare(
     from bedside.data.report import account
 
     table = read(data, base, progress)
-    require_columns(data, table)
+    require_columns(parts_of(data.model_dump()), table)
     cases = _cases(table, data, clean, progress)
     duplicates, groups, patients = _group(table, data, cases, split.near_duplicate, progress)
     cases.labels, stays, notes = apply_rare(cases.labels, groups, data.rare)
@@ -123,18 +121,34 @@ def prepare(
     return Cohort(frame, labels, report)
 
 
-def require_columns(data: DataSection, table: Table) -> None:
-    """Refuse a protocol that names columns which the file does not have.
+def parts_of(chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which part each named column plays: pairs of a key of ``[data]`` and a column."""
+    pairs = []
+    for key in ("text", "label", "patient", "case_id", "time", "site", "keep"):
+        names = chosen.get(key) or []
+        pairs += [(key, name) for name in ([names] if isinstance(names, str) else names)]
+    return pairs
+
+
+def require_columns(parts: Sequence[tuple[str, str]], table: Table) -> None:
+    """Refuse columns that the file does not have, and a column that plays two parts.
+
+    A label inside the text is no diagnosis, and an id that is kept is an identifier in the cohort; but a case may be
+    named by its patient, and the site may be a subgroup.
 
     Raises:
         DataError: naming the first, the nearest names and all names.
     """
-    named = [("text", name) for name in data.text_columns()] + [("label", data.label)]
-    named += [(key, getattr(data, key)) for key in ("patient", "case_id", "time", "site") if getattr(data, key)]
-    named += [("keep", name) for name in data.keep]
-    for key, name in named:
+    first: dict[str, str] = {}
+    for key, name in parts:
         if name not in table.frame.columns:
             raise DataError(f"data.{key} = '{name}' is no column of {table.file}{nearest(name, table.frame.columns)}.")
+        if name in first and {first[name], key} not in ({"patient", "case_id"}, {"site", "keep"}):
+            raise DataError(
+                f"column '{name}' of {table.file} is named twice, for data.{first[name]} and for data.{key}; "
+                "name another for one of them."
+            )
+        first.setdefault(name, key)
 
 
 def nearest(name: str, columns: Sequence[str]) -> str:
@@ -159,7 +173,7 @@ def _cases(table: Table, data: DataSection, clean: CleanSection, progress: Progr
             "fill them in, or set data.unlabelled = 'drop'."
         )
     cases.keep([not is_absent(label) for label in cases.labels], "no label")
-    cases.keep([bool(words(text)) for text in cases.texts], "no text")
+    cases.keep([bool(words(text)) and not is_absent(text) for text in cases.texts], "no text")
     if not cases.texts:
         raise DataError(
             f"{table.file}: no row has both a text (data.text = {', '.join(columns)}) and a label "
@@ -199,7 +213,8 @@ def _group(
     patients = [""] * len(cases.texts)
     if data.patient is not None:
         column = table.frame[data.patient].to_list()
-        patients = [unicodedata.normalize("NFC", column[place]).strip() for place in cases.places]
+        names = [unicodedata.normalize("NFC", column[place]).strip() for place in cases.places]
+        patients = ["" if is_absent(name) else name for name in names]
         unknown = patients.count("")
         if unknown:
             cases.warnings.append(f"{unknown:,} rows name no patient and are each taken as one of their own")
@@ -303,11 +318,12 @@ def _case_ids(table: Table, data: DataSection, cases: Cases, key: bytes) -> list
     for place in cases.places:
         name = column[place].strip()
         seen[name] += 1
-        ids.append(pseudonym(key, "case", name if seen[name] == 1 and name else f"{name}\x1f{table.rows[place]}"))
+        usable = seen[name] == 1 and not is_absent(name)
+        ids.append(pseudonym(key, "case", name if usable else f"{name}\x1f{table.rows[place]}"))
     again = len(cases.places) - len(seen)
     if again:
         cases.warnings.append(
-            f"{again:,} rows repeat a case id of column '{data.case_id}'; they were told apart by row"
+            f"{again:,} rows repeat a case id of column '{data.case_id}' or have none; they were told apart by row"
         )
     return ids
 
@@ -323,32 +339,18 @@ def _extra(table: Table, data: DataSection, cases: Cases, taken: set[str]) -> li
         cases.warnings += notes
         extra.append(ranks)
     if data.site is not None:
-        extra.append(_text_or_null(rows[data.site]).rename("site"))
+        extra.append(text_or_null(rows[data.site]).rename("site"))
     used = {"time_rank", "site"} | taken
     for name in dict.fromkeys(data.keep):
         if name in used:
             raise DataError(
                 f"data.keep = '{name}' has the name of a column that bedside writes; rename it in the file."
             )
-        extra.append(_numbers(rows[name]))
+        extra.append(_kept(rows[name]))
     return extra
 
 
-def _text_or_null(values: pl.Series) -> pl.Series:
-    """Trimmed text; blank cells are null."""
-    trimmed = values.str.strip_chars()
-    return trimmed.set(trimmed == "", None)
-
-
-def _numbers(values: pl.Series) -> pl.Series:
-    """A kept column as numbers where nearly all of its cells are, with a decimal point or comma; else as text."""
-    import polars as pl
-
-    text = _text_or_null(values)
-    filled = text.drop_nulls()
-    zeros = filled.str.contains(r"^0\d").any()
-    numbers = text.str.replace(r"^([+-]?\d+),(\d+)$", "$1.$2").cast(pl.Float64, strict=False)
-    numbers = numbers.set(~numbers.is_finite().fill_null(False), None)
-    if not filled.len() or zeros or numbers.drop_nulls().len() < _NUMERIC * filled.len():
-        return text
-    return numbers
+def _kept(values: pl.Series) -> pl.Series:
+    """A kept column as numbers where it is one of numbers, else as text."""
+    found = numbers(values)
+    return text_or_null(values) if found is None else found

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FEW_TEST_CASES = 10
 ILL_POSED = 0.6  # accuracy ceiling below which one label a text makes no sense
 _LISTED = 200
+_SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a mark"}
 _QUANTILES = (1, 5, 25, 50, 75, 95, 99)
 NOT_DEIDENTIFIED = (
     "Not done. The texts stand as they were read, with every name and date in them; "
@@ -34,7 +35,11 @@ def account(done: Prepared, data: DataSection, clean: CleanSection, split: Split
     labels, splits = done.cases.labels, done.frame["split"].to_list()
     warnings = list(done.cases.warnings)
     leaks = _leaks(done, data)
-    warnings += [f"column '{name}' {how}; it must not be used to predict or to explain" for name, how in leaks.items()]
+    warnings += [
+        f"column '{name}' is kept and {how}; it must not be used to predict or to explain"
+        for name, how in leaks.items()
+        if name in data.keep
+    ]
     contradictions = _contradictions(done)
     if contradictions["texts"]:
         warnings.append(
@@ -50,7 +55,9 @@ def account(done: Prepared, data: DataSection, clean: CleanSection, split: Split
     few = [label for label, counts in per_label.items() if counts["test"] < FEW_TEST_CASES]
     if few:
         shown = ", ".join(few[:8]) + (f" and {len(few) - 8} more" if len(few) > 8 else "")
-        warnings.append(f"{len(few)} labels have fewer than {FEW_TEST_CASES} test cases, too few to say much: {shown}")
+        each = f"each of the {len(few)} labels has" if len(few) == len(per_label) else f"{len(few)} labels have"
+        which = "" if len(few) == len(per_label) else f": {shown}"
+        warnings.append(f"{each} fewer than {FEW_TEST_CASES} test cases, too few to say much of one label{which}")
     return {
         "schema": 1,
         "source": {
@@ -152,8 +159,9 @@ def _quantiles(lengths: NDArray[Any]) -> dict[str, float]:
 
 def _groups(done: Prepared) -> dict[str, int]:
     """How many groups of patients and duplicates, and the largest."""
-    sizes = done.frame["group"].value_counts()["count"]
-    return {"count": sizes.len(), "largest": int(sizes.max() or 0), "of_several_cases": int((sizes > 1).sum())}  # type: ignore[call-overload]
+    sizes = Counter(done.frame["group"].to_list()).values()
+    several = sum(size > 1 for size in sizes)
+    return {"count": len(sizes), "largest": max(sizes, default=0), "of_several_cases": several}
 
 
 def _duplicates(done: Prepared, split: SplitSection) -> dict[str, Any]:
@@ -215,7 +223,7 @@ def _crossings(done: Prepared, split: SplitSection) -> dict[str, Any]:
 
 def page(report: Mapping[str, Any]) -> str:
     """The report as one HTML page."""
-    from bedside.reporting import Page, bars, facts, paragraph, table, verdicts
+    from bedside.reporting import Page, bars, facts, table, verdicts
 
     source, splits, labels = report["source"], report["splits"], report["labels"]
     synthetic = "SYNTHETIC DATA: these cases are nobody's. " if report["synthetic"] else ""
@@ -254,7 +262,6 @@ def page(report: Mapping[str, Any]) -> str:
             caption="Cases of each label in each split.",
         ),
     )
-    sheet.section("De-identification", paragraph(report["deidentification"]))
     html: str = sheet.html()
     return html
 
@@ -278,12 +285,23 @@ def _verdicts(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "WARN" if clash["texts"] else "PASS",
             "No text under two labels",
-            f"{clash['texts']:,} such texts in {clash['rows']:,} rows; accuracy of at most {clash['ceiling']:.1%} is possible.",
+            f"{clash['texts']:,} such texts in {clash['rows']:,} rows.",
         ),
         ("INFO", "Labels inside the text", f"{report['label_in_text']:,} texts hold their own label's words."),
-        ("WARN", "De-identification", report["deidentification"]),
+        *_giving_away(report),
+        ("WARN", "De-identification", report["deidentification"].partition(". ")[0] + "."),
     ]
     return rows + [("WARN", "Note", f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in report["warnings"]]
+
+
+def _giving_away(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The columns that say the label again and were therefore left out."""
+    kept = report["columns"]["keep"]
+    left = [f"'{name}' {how}" for name, how in report["giving_away"].items() if name not in kept]
+    if not left:
+        return []
+    more = f"; and {len(left) - 10} more" if len(left) > 10 else ""
+    return [("INFO", "Columns that give the label away", f"left out: {'; '.join(left[:10])}{more}.")]
 
 
 def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -293,12 +311,14 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("File", source["file"]),
         ("SHA-256", source["sha256"]),
         *(
-            (name.capitalize(), repr(source[name]))
+            (name.capitalize(), _SIGNS.get(source[name], source[name]))
             for name in ("format", "encoding", "separator", "sheet")
             if name in source
         ),
+        *(("Seen", f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in source["observations"]),
         ("Text", ", ".join(columns["text"])),
-        *((name.replace("_", " ").capitalize(), str(columns[name])) for name in ("label", "patient", "time", "site")),
+        *((name.capitalize(), str(columns[name])) for name in ("label", "patient", "time", "site")),
+        ("Kept", ", ".join(columns["keep"]) or "None"),
         *((("Patients", f"{report['patients']:,}"),) if "patients" in report else ()),
         ("Groups", f"{report['groups']['count']:,}, the largest of {report['groups']['largest']:,} cases"),
         ("Seed", str(report["seed"])),

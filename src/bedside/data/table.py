@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 LONGEST_NAME = 300
+_NUMERIC = 0.95  # share of filled cells that must parse before a column is one of numbers
+_ABSENT = frozenset({"", "nan", "null", "n/a", "#n/a", "<na>", "na", "nil", "-", "?", "??", "???"})
+_ONLY_MARKS = r"^\s*\?{1,3}\s*$"
+_DECIMAL_COMMA = r"^\s*([+-]?\d+),(\d+)\s*$"
+_THOUSANDS = r"^[+-]?\d{1,3}(,\d{3})+$"
 
 
 @dataclass(frozen=True)
@@ -84,13 +89,76 @@ def damaged_cells(frame: pl.DataFrame) -> list[str]:
 
     if not frame.width or not frame.height:
         return []
-    lost = frame.select(pl.all().str.contains(r"\?\?|\x{FFFD}").sum()).row(0)
+    marked = pl.all().str.contains(_ONLY_MARKS)
+    lost = frame.select((pl.all().str.contains(r"\?\?|\x{FFFD}") & ~marked).sum()).row(0)
     return [
-        f"column '{name}' has {count:,} cells with '??' or a replacement character: letters were lost before this "
-        "file was written; export it again as UTF-8 if you can"
+        f"column '{name}' has {count:,} cell{'' if count == 1 else 's'} with '??' or a replacement character inside: "
+        "if letters were lost before this file was written, export it again as UTF-8"
         for name, count in zip(frame.columns, lost, strict=True)
         if count
     ]
+
+
+def marked_cells(frame: pl.DataFrame) -> list[str]:
+    """A sentence on the cells that hold nothing but question marks."""
+    import polars as pl
+
+    counts = frame.select(pl.all().str.contains(_ONLY_MARKS).sum()).row(0)
+    found = [f"'{name}' {count:,}" for name, count in zip(frame.columns, counts, strict=True) if count]
+    if not found:
+        return []
+    return [f"cells that hold only '?' or '??' count as absent: {_listed(found)}"]
+
+
+def decimal_commas(frame: pl.DataFrame) -> list[str]:
+    """A sentence on the columns of numbers that are written with a decimal comma."""
+    found = [f"'{name}'" for name in frame.columns if numbers(frame[name]) is not None and _commas(frame[name])]
+    if not found:
+        return []
+    return [f"numbers with a decimal comma are read as numbers where they are kept: {_listed(found)}"]
+
+
+def _commas(values: pl.Series) -> bool:
+    """Whether any cell is a number with a decimal comma."""
+    return bool(values.str.contains(_DECIMAL_COMMA).any())
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def is_absent(cell: str) -> bool:
+    """Whether a trimmed cell says that there is nothing. ``None`` is a value: it may mean 'no diagnosis'."""
+    return cell.lower() in _ABSENT
+
+
+def text_or_null(values: pl.Series) -> pl.Series:
+    """Trimmed text; a cell that says that there is nothing is null."""
+    trimmed = values.str.strip_chars()
+    return trimmed.set(trimmed.str.to_lowercase().is_in(sorted(_ABSENT)), None)
+
+
+def numbers(values: pl.Series) -> pl.Series | None:
+    """A column as numbers where nearly all of its cells are, with a decimal point or comma; else None.
+
+    Ids with leading zeros are no numbers, and neither are commas that may as well separate thousands (250,000).
+    """
+    import polars as pl
+
+    text = text_or_null(values)
+    filled = text.drop_nulls()
+    commas = filled.filter(filled.str.contains(","))
+    if (
+        not filled.len()
+        or filled.str.contains(r"^0\d").any()
+        or (commas.len() and commas.str.contains(_THOUSANDS).all())
+    ):
+        return None
+    found = text.str.replace(_DECIMAL_COMMA, "$1.$2").cast(pl.Float64, strict=False)
+    found = found.set(~found.is_finite().fill_null(False), None)
+    return found if found.drop_nulls().len() >= _NUMERIC * filled.len() else None
 
 
 def require_rows(frame: pl.DataFrame, file: str) -> None:

@@ -169,15 +169,18 @@ def _section_lines(name: str, section: Section, remarks: Mapping[str, list[str]]
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
         comment = [f"# {line}" for line in textwrap.wrap(field.description or "", 106)]
-        comment += [f"# {line}" for line in remarks.get(f"{name}.{key}", [])]
+        remark = [f"# {line}" for line in remarks.get(f"{name}.{key}", [])]
         if isinstance(value, dict):
-            tables += ["", *comment, f"[{name}.{key}]"]
+            # Below the head, so that a line that is uncommented lands in this table.
+            tables += ["", *comment, f"[{name}.{key}]", *remark]
             tables += [f"{_key(inner)} = {_value(item)}" for inner, item in value.items()]
         elif value is None:
             example = "''" if type(None) in get_args(field.annotation) else "…"
-            lines += [*comment, f"# {key} = {example}"]
+            lines += [*comment, *remark, f"# {key} = {example}"]
         else:
-            lines += [*comment, f"{key} = {_value(value)}"]
+            # TOML refuses a key that stands twice: where a remark offers a line to uncomment, the default waits too.
+            offered = value == field.default and any(line.startswith(f"# {key} = ") for line in remark)
+            lines += [*comment, *remark, f"{'# ' if offered else ''}{key} = {_value(value)}"]
     return lines + tables
 
 

@@ -37,6 +37,7 @@ def create(
     time: str | None = None,
     site: str | None = None,
     keep: Sequence[str] | None = None,
+    rare: str | int | None = None,
     sheet: str | None = None,
     progress: Progress = SILENT,
 ) -> Created:
@@ -46,8 +47,10 @@ def create(
         table: .csv, .tsv, .xlsx, .jsonl or .parquet (csv may be .gz).
         into: the study's folder; made if absent.
         text, label, patient, time, site, keep: columns that the user names; what is not given is proposed.
+        rare: what to do with labels too small for every split: ``drop``, ``merge:NAME``, or the fewest cases that a
+            label may have; if not given, the lines to choose from are written as comments.
         sheet: of a workbook.
-        progress: told what is read.
+        progress: shown while reading; what was seen is in the answer.
 
     Raises:
         StudyError: there is a protocol in that folder already, or the folder is a file.
@@ -70,6 +73,7 @@ def create(
         time=time,
         site=site,
         keep=keep,
+        rare=rare,
         sheet=sheet,
         progress=progress,
     )

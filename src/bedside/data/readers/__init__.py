@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bedside.core.errors import DataError
 from bedside.core.progress import SILENT, Progress
-from bedside.data.table import Table, damaged_cells, require_rows
+from bedside.data.table import Table, damaged_cells, decimal_commas, marked_cells, require_rows
 from bedside.protocol import DataSection
 
 _READERS = {
@@ -27,13 +27,14 @@ _READERS = {
 }
 
 
-def read(data: DataSection, base: Path, progress: Progress = SILENT) -> Table:
+def read(data: DataSection, base: Path, progress: Progress = SILENT, *, tell: bool = True) -> Table:
     """Read the source table and say what was seen.
 
     Args:
         data: where the cases come from; encoding, separator and sheet are taken from it.
         base: the folder that a relative ``data.source`` is relative to.
         progress: told what was read, and what looks damaged.
+        tell: whether it is; the caller who says it in his own way leaves it out.
 
     Raises:
         DataError: one sentence naming the file, and the row where there is one.
@@ -42,7 +43,13 @@ def read(data: DataSection, base: Path, progress: Progress = SILENT) -> Table:
     reader = importlib.import_module(f"{__name__}.{_reader_of(path)}")
     table: Table = reader.read(path, data, progress)
     require_rows(table.frame, table.file)
-    table = dataclasses.replace(table, warnings=(*table.warnings, *damaged_cells(table.frame)))
+    table = dataclasses.replace(
+        table,
+        observations=(*table.observations, *marked_cells(table.frame), *decimal_commas(table.frame)),
+        warnings=(*table.warnings, *damaged_cells(table.frame)),
+    )
+    if not tell:
+        return table
     for sentence in table.observations:
         progress.say(sentence)
     for sentence in table.warnings:

@@ -285,8 +285,9 @@ def _shape_remarks(shape: _Shape) -> list[str]:
     remarks = []
     if shape.short > 0.5 * max(len(shape.rows), 1):
         raise DataError(
-            f"{shape.file}: {shape.short:,} of {len(shape.rows):,} rows have fewer cells than the {shape.width} columns "
-            f"(the first is row {shape.first_short:,}); are line breaks inside notes without quotes, or the separator wrong?"
+            f"{shape.file}: {shape.short:,} of {len(shape.rows):,} rows have fewer cells than the {shape.width} "
+            f"columns (the first is row {shape.first_short:,}); are line breaks inside notes without quotes, or is the "
+            "separator wrong?"
         )
     if shape.short:
         remarks.append(

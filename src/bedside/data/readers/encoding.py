@@ -25,7 +25,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NAMES = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a byte-order mark", "ascii": "ASCII"}
-# Letters that a Turkish export needs and a western European one hardly: ğ ı ş İ Ş Ğ, at the bytes of ð ý þ Ý Þ Ð.
+# Letters that a Turkish export needs and a western European one hardly: dotless i, soft g and s with a cedilla
+# lie at the bytes of ð ý þ Ý Þ Ð.
 _TURKISH = re.compile(rb"[\xf0\xfd\xfe\xdd\xde\xd0]")
 _NOT_TURKISH = re.compile(rb"[\xe6\xc6\xe3\xc3\xb3\xb9]")
 # Signs in cp1252 (² ³ ¹ ¿ £ ¥ and the like) that are letters in cp1250; between two letters they can only be letters.
