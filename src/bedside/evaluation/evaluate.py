@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bedside.core.files import atomic_path, write_json, write_text
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
 from bedside.evaluation.abstention import Abstention
 from bedside.evaluation.calibration import Calibration
-from bedside.evaluation.figures import Measured, compare, confusion, measure
-from bedside.metrics import Resamples, ece_if_perfect, exact_interval
+from bedside.evaluation.figures import Measured, compare, confusion, measure, too_few
+from bedside.metrics import (
+    Resamples,
+    calibration_error_if_perfect,
+    clustered_exact_interval,
+    equal_mass_bins,
+)
 from bedside.protocol import AnswerSection, EvaluateSection
 
 if TYPE_CHECKING:
@@ -25,7 +31,10 @@ if TYPE_CHECKING:
     from bedside.data import Cohort
     from bedside.models import Diagnoser
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 _SHORTEST_PERCENT = 1
+_COLUMNS = 20  # of a histogram of probabilities
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Evaluation:
     labels: tuple[str, ...]
 
     def save(self, folder: Path, facts: Mapping[str, str]) -> None:
-        """Write ``metrics.json``, ``predictions.parquet``, ``calibration.json``, ``abstention.json``, ``report.html``."""
+        """Write the figures, the predictions, what the bundle carries, and the report."""
         from bedside.evaluation.report import page
 
         metadata = {"bedside.schema": "1", "bedside.labels": json.dumps(self.labels, ensure_ascii=False)}
@@ -90,7 +99,9 @@ def evaluate(
                 task.advance()
             calibrations[name] = Calibration.fit(raw["calibration"], cohort.targets("calibration"))
             fitted = calibrations[name].apply(raw["test"])
-            tests[name] = Measured(fitted, raw["test"], cohort.targets("test"), cohort.labels, section.top_k)
+            tests[name] = Measured(
+                fitted, raw["test"], cohort.targets("test"), cohort.labels, section.top_k, cohort.positive
+            )
             raws[name] = raw
     certified = Abstention.certify(
         calibrations["model"].apply(raws["model"]["calibration"]),
@@ -123,8 +134,9 @@ def evaluate(
             "difference": compare(tests["model"], tests["tfidf"], drawn["model"], drawn["tfidf"], section.confidence),
             "confusion": confusion(tests["model"].targets, tests["model"].called, cohort.labels),
         },
-        "calibration": _calibration(calibrations, tests["model"], seed),
-        "abstention": _abstention(certified, tests["model"], cohort, section.confidence),
+        "calibration": _calibration(calibrations, tests["model"], resamples, section.confidence),
+        "distribution": _distribution(tests["model"]),
+        "abstention": _abstention(certified, tests["model"], cohort, resamples.clusters, section.confidence),
         "ceiling": cohort.report.get("contradictions", {}).get("ceiling"),
     }
     predictions = _predictions(cohort, raws["model"], raws["tfidf"], calibrations)
@@ -143,33 +155,64 @@ def _fewest_words(cohort: Cohort) -> int:
     return int(np.percentile(words, _SHORTEST_PERCENT, method="lower"))
 
 
-def _calibration(fitted: Mapping[str, Calibration], model: Measured, seed: int) -> dict[str, Any]:
-    from bedside.metrics import equal_mass_bins
-
-    median, high = ece_if_perfect(model.probabilities.max(axis=1), derive(seed, "ece"))
-    right = model.called == model.targets
-    curves = {}
-    for name, values in (("before", model.raw), ("after", model.probabilities)):
-        top = values.max(axis=1)
-        bins = equal_mass_bins(top)
-        curves[name] = [
-            [float(top[bins == one].mean()), float(right[bins == one].mean()), int((bins == one).sum())]
-            for one in sorted(set(bins.tolist()))
-        ]
+def _calibration(
+    fitted: Mapping[str, Calibration], model: Measured, resamples: Resamples, confidence: float
+) -> dict[str, Any]:
+    """The temperatures, what a perfect model would show, and the bins of the reliability diagram."""
+    top = model.probabilities.max(axis=1)
+    median, high = calibration_error_if_perfect(top, resamples.clusters, derive(resamples.seed, "ece"))
     return {
         "temperature": {name: one.temperature for name, one in fitted.items()},
         "ece_if_perfect": {"median": median, "high": high},
-        "bins": curves,
+        "bins": {
+            "before": _bins(model.raw.max(axis=1), model, resamples, confidence),
+            "after": _bins(top, model, resamples, confidence),
+        },
     }
 
 
-def _abstention(certified: Abstention, model: Measured, cohort: Cohort, confidence: float) -> dict[str, Any]:
+def _bins(top: Floats, model: Measured, resamples: Resamples, confidence: float) -> list[dict[str, Any]]:
+    """For each bin of equal mass: mean confidence, share right with its exact interval, and cases."""
+    bins = equal_mass_bins(top)
+    found = []
+    for one in range(int(bins.max()) + 1):
+        held = bins == one
+        low, high = clustered_exact_interval(model.right[held], resamples.clusters[held], confidence)
+        found.append(
+            {
+                "confidence": float(top[held].mean()),
+                "right": float(model.right[held].mean()),
+                "low": low,
+                "high": high,
+                "n": int(held.sum()),
+            }
+        )
+    return found
+
+
+def _distribution(model: Measured) -> dict[str, Any]:
+    """How many cases got which probability: of the positive label by truth, or of the first one by right and wrong."""
+    values, happened = model.stated()
+    edges = np.linspace(0, 1, _COLUMNS + 1)
+    yes, no = (np.histogram(values[kept], edges)[0] for kept in (happened, ~happened))
+    return {
+        "of": model.positive or "the first label",
+        "edges": [round(float(edge), 6) for edge in edges],
+        "happened": [int(count) for count in yes],
+        "did_not": [int(count) for count in no],
+        "confidence": [int(count) for count in np.histogram(model.probabilities.max(axis=1), edges)[0]],
+    }
+
+
+def _abstention(
+    certified: Abstention, model: Measured, cohort: Cohort, clusters: Ints, confidence: float
+) -> dict[str, Any]:
     """What the certified threshold does on the test split."""
     words = [len(text.split()) for text in cohort.texts("test")]
     decisions = certified.decide(model.probabilities, words)
     answered = np.asarray([one.status == "ok" for one in decisions], dtype=bool)
-    errors = int((model.called != model.targets)[answered].sum())
-    count = int(answered.sum())
+    wrong = ~model.right[answered]
+    count, errors = len(wrong), int(wrong.sum())
     body: dict[str, Any] = {
         "certificate": certified.to_json(),
         "answered": count,
@@ -177,14 +220,15 @@ def _abstention(certified: Abstention, model: Measured, cohort: Cohort, confiden
         "errors": errors,
     }
     if count:
-        low, high = exact_interval(errors, count, confidence)
+        low, high = clustered_exact_interval(wrong, clusters[answered], confidence)
         body["error"] = {
             "value": errors / count,
             "low": low,
             "high": high,
             "n": count,
             "events": errors,
-            "method": "Clopper–Pearson",
+            "method": "Clopper–Pearson at the effective number of cases",
+            "too_few": too_few(count, count),
         }
     return body
 

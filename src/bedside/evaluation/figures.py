@@ -9,12 +9,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.metrics import Resamples, auroc, counts, ece, exact_interval, macro_f1, mcnemar, share_top
+from bedside.metrics import (
+    Resamples,
+    among_first,
+    auprc,
+    auroc,
+    brier,
+    calibration_error,
+    clustered_exact_interval,
+    counts,
+    macro_f1,
+    mcnemar,
+    micro_f1,
+    slope_and_intercept,
+    weighted_f1,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 FEW_CASES, FEW_EVENTS = 30, 10
-_PER_LABEL = ("sensitivity", "specificity", "ppv", "npv", "f1", "auroc")
+_SAME = 1e-12  # resamples that differ by less are equal but for rounding
+_PER_LABEL = ("sensitivity", "specificity", "ppv", "npv", "f1", "auroc", "auprc")
+_INVERTED = "debiased, 15 equal-mass bins; test-inversion bootstrap by cluster"
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,7 @@ class Measured:
         targets: [cases].
         labels: in the order of the columns.
         top_k: a case counts as found when its label is among the first k.
+        positive: of two labels, the one that means 'has it'.
     """
 
     probabilities: Floats
@@ -34,6 +52,7 @@ class Measured:
     targets: Ints
     labels: tuple[str, ...]
     top_k: int
+    positive: str | None = None
 
     @property
     def called(self) -> Ints:
@@ -41,72 +60,190 @@ class Measured:
         called: Ints = self.probabilities.argmax(axis=1).astype(np.int64)
         return called
 
+    @property
+    def right(self) -> Bools:
+        """[cases] whether the predicted label is the true one."""
+        return np.asarray(self.called == self.targets)
+
+    def stated(self) -> tuple[Floats, Bools]:
+        """[cases] a probability and whether what it is of happened: of the positive label, or else of the first one."""
+        if self.positive is None:
+            return self.probabilities.max(axis=1), self.right
+        place = self.labels.index(self.positive)
+        return self.probabilities[:, place], np.asarray(self.targets == place)
+
     def names(self) -> list[str]:
         """The overall figures, in the order of the first columns of :meth:`figures`."""
-        return ["accuracy", "macro_f1", f"top_{self.top_k}", "auroc", "ece", "ece_uncalibrated"]
+        plain = ["accuracy", "macro_f1", "weighted_f1", "micro_f1", f"top_{self.top_k}", "auroc", "auprc", "brier"]
+        return [*plain, "calibration_slope", "calibration_intercept"]
 
     def figures(self, weights: Floats) -> Floats:
         """[resamples, figures] the overall figures, then those of each label."""
         found = counts(weights, self.targets, self.called, len(self.labels))
-        curves = np.stack(
-            [auroc(weights, self.targets == k, self.probabilities[:, k]) for k in range(len(self.labels))], axis=1
-        )
-        right = self.called == self.targets
-        with np.errstate(invalid="ignore"):
-            overall = [
-                found.accuracy(),
-                macro_f1(found),
-                share_top(weights, self.targets, self.probabilities, self.top_k),
-                np.nanmean(curves, axis=1),
-                ece(weights, self.probabilities.max(axis=1), right),
-                ece(weights, self.raw.max(axis=1), right),
-            ]
-        each = [found.sensitivity(), found.specificity(), found.ppv(), found.npv(), found.f1(), curves]
+        curves = [
+            np.stack([area(weights, self.targets == k, self.probabilities[:, k]) for k in range(len(self.labels))], 1)
+            for area in (auroc, auprc)
+        ]
+        overall = [
+            found.accuracy(),
+            macro_f1(found),
+            weighted_f1(found),
+            micro_f1(found),
+            (weights @ among_first(self.targets, self.probabilities, self.top_k)) / weights.sum(axis=1),
+            *(_mean(one) for one in curves),
+            brier(weights, self.targets, self.probabilities),
+            *slope_and_intercept(weights, *self.stated()).T,
+        ]
+        each = [found.sensitivity(), found.specificity(), found.ppv(), found.npv(), found.f1(), *curves]
         return np.concatenate([np.stack(overall, axis=1), *each], axis=1)
+
+    def proportions(self) -> dict[str, tuple[Bools, Bools]]:
+        """By figure that is a share of cases: which cases it is a share of, and which of them count."""
+        every = np.ones(len(self.targets), dtype=bool)
+        return {
+            "accuracy": (every, self.right),
+            "micro_f1": (every, self.right),
+            f"top_{self.top_k}": (every, among_first(self.targets, self.probabilities, self.top_k)),
+        }
+
+    def proportions_of(self, label: int) -> dict[str, tuple[Bools, Bools]]:
+        """The same for the figures of one label."""
+        has, called = self.targets == label, self.called == label
+        return {
+            "sensitivity": (has, called),
+            "specificity": (~has, ~called),
+            "ppv": (called, has),
+            "npv": (~called, ~has),
+        }
+
+    def events(self) -> dict[str, int]:
+        """By overall figure, how many cases of the rarer kind it rests on, which says whether they are too few.
+
+        That is the rarer outcome of a binary study; the calibration of the first label rests on right and wrong ones.
+        """
+        wrong = int((~self.right).sum())
+        rarer = len(self.targets)
+        if self.positive is not None:
+            has = int((self.targets == self.labels.index(self.positive)).sum())
+            rarer = min(has, len(self.targets) - has)
+        first = min(wrong, len(self.targets) - wrong)
+        of_first = ("calibration_slope", "calibration_intercept") if self.positive is None else ()
+        return {**dict.fromkeys(self.names(), rarer), **dict.fromkeys((*of_first, "ece", "ece_uncalibrated"), first)}
+
+
+def _mean(values: Floats) -> Floats:
+    """[resamples] the mean over the labels where the figure is defined; NaN where it is for none."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1))
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """What the resamples say of each figure."""
+
+    drawn: Floats
+    confidence: float
+    clusters: Ints
+
+    def interval(self, place: int, *, method: str = "percentile bootstrap by cluster") -> dict[str, Any]:
+        """An interval of one figure, or that there is none and why."""
+        values = self.drawn[:, place]
+        known = values[~np.isnan(values)]
+        if not len(known):
+            return {"low": None, "high": None, "method": "no interval: defined in no resample"}
+        tail = (1 - self.confidence) / 2
+        low, high = (float(one) for one in np.quantile(known, [tail, 1 - tail]))
+        if high - low < _SAME:
+            return {"low": None, "high": None, "method": f"no interval: nearly every resample gives {low:.3f}"}
+        rest = "" if len(known) == len(values) else f", undefined in {len(values) - len(known)} of them"
+        return {"low": low, "high": high, "method": f"{method}, {len(values)} resamples{rest}"}
+
+    def share(self, place: int, of: Bools, hit: Bools) -> dict[str, Any]:
+        """An interval of a share of cases: exact where hits or misses are too few for a bootstrap to know doubt."""
+        hits, clusters = hit[of], self.clusters[of]
+        fewer = min(int(hits.sum()), int((~hits).sum()))
+        found = self.interval(place)
+        if not len(hits) or (fewer >= FEW_EVENTS and found["low"] is not None):
+            return found
+        low, high = clustered_exact_interval(hits, clusters, self.confidence)
+        groups = len(set(clusters.tolist()))
+        how = "each taken as one case" if fewer == 0 else "at their effective number of cases"
+        return {"low": low, "high": high, "method": f"Clopper–Pearson, {groups} clusters {how}"}
 
 
 def measure(model: Measured, resamples: Resamples, confidence: float) -> tuple[dict[str, Any], Floats]:
     """All figures of a model, and their resampled values [resamples, figures] for paired comparison."""
     plain = model.figures(np.ones((1, len(model.targets))))[0]
     drawn = resamples.apply(model.figures)
-    low, high = _percentiles(drawn, confidence)
-    method = f"percentile bootstrap by cluster, {resamples.count} resamples"
-    names, size = model.names(), len(model.labels)
-    n = len(model.targets)
-    wrong = int((model.called != model.targets).sum())
-    body: dict[str, Any] = {
-        name: _figure(plain[place], low[place], high[place], n, wrong, method) for place, name in enumerate(names)
+    bounds = _Bounds(drawn, confidence, resamples.clusters)
+    n, events, shares = len(model.targets), model.events(), model.proportions()
+    body: dict[str, Any] = {}
+    for place, name in enumerate(model.names()):
+        if name in shares:
+            of, hit = shares[name]
+            body[name] = _figure(plain[place], bounds.share(place, of, hit), n, int(hit.sum()))
+        else:
+            body[name] = _figure(plain[place], bounds.interval(place), n, events[name])
+        body[name]["too_few"] = too_few(n, events[name])
+    body |= _calibration_errors(model, resamples, confidence)
+    body["per_label"] = {
+        label: _label(model, k, plain, bounds, first=len(model.names())) for k, label in enumerate(model.labels)
     }
-    once = counts(np.ones((1, n)), model.targets, model.called, size)
-    body["per_label"] = {}
-    for k, label in enumerate(model.labels):
-        parts = _proportions(once, k)
-        entry: dict[str, Any] = {}
-        for place, name in enumerate(_PER_LABEL):
-            at = len(names) + place * size + k
-            hits, of = parts.get(name, (int(once.actual[0, k]), n))
-            entry[name] = _figure(plain[at], low[at], high[at], of, hits, method)
-            if name in parts and of and low[at] == high[at]:
-                # All right or all wrong: a bootstrap knows no doubt here, the exact interval does.
-                exact = exact_interval(hits, of, confidence)
-                entry[name] |= {"low": exact[0], "high": exact[1], "method": "Clopper–Pearson"}
-        entry["cases"] = int(once.actual[0, k])
-        entry["too_few"] = entry["cases"] < FEW_EVENTS or n < FEW_CASES
-        body["per_label"][label] = entry
     return body, drawn
+
+
+def _label(model: Measured, k: int, plain: Floats, bounds: _Bounds, first: int) -> dict[str, Any]:
+    """The figures of one label."""
+    n, cases = len(model.targets), int((model.targets == k).sum())
+    shares = model.proportions_of(k)
+    entry: dict[str, Any] = {}
+    for place, name in enumerate(_PER_LABEL):
+        at = first + place * len(model.labels) + k
+        if name in shares:
+            of, hit = shares[name]
+            size = int(of.sum())
+            entry[name] = _figure(plain[at], bounds.share(at, of, hit), size, int(hit[of].sum()))
+        else:
+            size = n
+            entry[name] = _figure(plain[at], bounds.interval(at), n, cases)
+        entry[name]["too_few"] = too_few(size, cases)
+    entry["cases"] = cases
+    entry["too_few"] = too_few(n, cases)
+    return entry
+
+
+def _calibration_errors(model: Measured, resamples: Resamples, confidence: float) -> dict[str, Any]:
+    """The calibration error after and before calibration, and the plain one that other papers state."""
+    body: dict[str, Any] = {}
+    n, wrong = len(model.targets), int((~model.right).sum())
+    for name, values in (("ece", model.probabilities), ("ece_uncalibrated", model.raw)):
+        found = calibration_error(
+            values.max(axis=1), model.right, resamples.clusters, level=confidence, seed=resamples.seed
+        )
+        interval = {"low": found.low, "high": found.high, "method": _INVERTED}
+        body[name] = _figure(found.debiased, interval, n, wrong)
+        if name == "ece":
+            why = "plain, 15 equal-mass bins; no interval: chance alone keeps it above the true one"
+            body["ece_plain"] = _figure(found.plain, {"low": None, "high": None, "method": why}, n, wrong)
+    few = too_few(n, model.events()["ece"])
+    return {name: figure | {"too_few": few} for name, figure in body.items()}
+
+
+def too_few(cases: int, events: int) -> bool:
+    """Whether a figure of so many cases and events is too uncertain to say anything."""
+    return cases < FEW_CASES or events < FEW_EVENTS
 
 
 def compare(model: Measured, other: Measured, drawn: Floats, drawn_other: Floats, confidence: float) -> dict[str, Any]:
     """The differences of two models on the same cases and the same resamples; model less other."""
     one = np.ones((1, len(model.targets)))
     plain = model.figures(one)[0] - other.figures(one)[0]
-    low, high = _percentiles(drawn - drawn_other, confidence)
+    bounds = _Bounds(drawn - drawn_other, confidence, np.arange(len(model.targets)))
     n = len(model.targets)
-    first = model.called == model.targets
-    second = other.called == other.targets
-    only = (int((first & ~second).sum()), int((second & ~first).sum()))
+    only = (int((model.right & ~other.right).sum()), int((other.right & ~model.right).sum()))
     body: dict[str, Any] = {
-        name: _figure(plain[place], low[place], high[place], n, sum(only), "paired bootstrap by cluster")
+        name: _figure(plain[place], bounds.interval(place, method="paired bootstrap by cluster"), n, sum(only))
         for place, name in enumerate(model.names())
         if name in {"accuracy", "macro_f1", "auroc", f"top_{model.top_k}"}
     }
@@ -124,40 +261,10 @@ def _verdict(difference: dict[str, Any]) -> str:
     return "no difference shown"
 
 
-def _percentiles(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Percentile bounds of each column; a column that is never defined has none."""
-    low, high = np.full(drawn.shape[1], np.nan), np.full(drawn.shape[1], np.nan)
-    some = ~np.isnan(drawn).all(axis=0)
-    tail = (1 - confidence) / 2
-    low[some], high[some] = np.nanquantile(drawn[:, some], [tail, 1 - tail], axis=0)
-    return low, high
-
-
-def _proportions(found: Any, k: int) -> dict[str, tuple[int, int]]:
-    """By figure, the counts that it is the ratio of: hits and of how many."""
-    hits, actual, called, total = (int(part[0, k]) for part in (found.hits, found.actual, found.called, found.total))
-    negatives = total - actual - called + hits
-    return {
-        "sensitivity": (hits, actual),
-        "specificity": (negatives, total - actual),
-        "ppv": (hits, called),
-        "npv": (negatives, total - called),
-    }
-
-
-def _figure(value: float, low: float, high: float, n: int, events: int, method: str) -> dict[str, Any]:
-    return {
-        "value": _number(value),
-        "low": _number(low),
-        "high": _number(high),
-        "n": int(n),
-        "events": int(events),
-        "method": method,
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def _figure(value: float, interval: dict[str, Any], n: int, events: int) -> dict[str, Any]:
+    if np.isnan(value):
+        interval = {"low": None, "high": None, "method": "not defined for these cases"}
+    return {"value": None if np.isnan(value) else float(value), **interval, "n": int(n), "events": int(events)}
 
 
 def confusion(targets: Ints, called: Ints, labels: Sequence[str]) -> list[list[int]]:

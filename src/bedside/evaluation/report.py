@@ -9,26 +9,62 @@ OVERALL = {
     "macro_f1": "Macro-F1",
     "accuracy": "Accuracy",
     "auroc": "AUROC, mean over labels",
-    "ece": "Calibration error (ECE)",
+    "ece": "Calibration error (ECE), debiased",
 }
+_MORE = {
+    "weighted_f1": "Weighted F1",
+    "micro_f1": "Micro F1",
+    "auprc": "AUPRC, mean over labels",
+    "brier": "Brier score",
+    "ece_uncalibrated": "ECE, debiased, before temperature scaling",
+    "ece_plain": "ECE, plain",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Calibration intercept",
+}
+_PER_LABEL = {
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+}
+_GATE = 0.05
+_COMMONEST = 12
+TOO_FEW = "too few to say"
 
 
 def with_interval(figure: Mapping[str, Any] | None) -> str:
-    """``0.951 (0.910–0.980)``."""
+    """``0.951 (0.910–0.980)``; a figure without an interval says so."""
     if figure is None or figure["value"] is None:
         return "not defined"
-    if figure["low"] is None:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} ({figure['low']:.3f}–{figure['high']:.3f})"
+    if figure["low"] is None or figure["high"] is None:
+        return f"{figure['value']:.3f} (no interval)"
+    return f"{figure['value']:.3f} ({_range(figure)})"
+
+
+def _range(figure: Mapping[str, Any]) -> str:
+    """The ends of an interval; a minus sign would be lost beside a dash."""
+    between = " to " if figure["low"] < 0 else "–"
+    return f"{figure['low']:.3f}{between}{figure['high']:.3f}"
 
 
 def summary_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     """Figure, model, baseline, majority: the table that the page and the terminal show."""
-    test = metrics["test"]
     names = {**OVERALL, f"top_{metrics['top_k']}": f"Among the first {metrics['top_k']}"}
+    return _beside(metrics, names)
+
+
+def _beside(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[list[str]]:
+    test = metrics["test"]
     return [
-        [title, *(with_interval(test[who].get(name)) for who in ("model", "baseline", "majority"))]
+        [
+            f"{title}, {TOO_FEW}" if test["model"][name].get("too_few") else title,
+            *(with_interval(test[who].get(name)) for who in ("model", "baseline", "majority")),
+        ]
         for name, title in names.items()
+        if name in test["model"]
     ]
 
 
@@ -37,109 +73,257 @@ def verdict(metrics: Mapping[str, Any]) -> str:
     difference = metrics["test"]["difference"]
     figure = difference["macro_f1"]
     p = difference["mcnemar"]["p"]
-    interval = f"{figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f}); McNemar p = {p:.2g}"
+    if figure["low"] is None:
+        interval = f"{figure['value']:+.3f} ({figure['method']})"
+    else:
+        interval = f"{figure['value']:+.3f} ({figure['low']:+.3f} to {figure['high']:+.3f})"
     words = {
         "better": "The model is better than the baseline",
         "worse": "The model is worse than the baseline: use the baseline",
     }
     said = words.get(difference["verdict"], "No difference between model and baseline was shown")
-    return f"{said}: macro-F1 {interval}."
+    return f"{said}: macro-F1 {interval}; McNemar p = {p:.2g}."
 
 
 def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     """The report as one HTML page."""
     from bedside import reporting as r
 
-    test, labels = metrics["test"], metrics["labels"]
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
     sheet = r.Page(
         f"Evaluation: {facts['study']}", f"{facts['source']}, look {facts['look']} of the test split", notice
     )
-    size = f"{test['n']:,} test cases in {test['clusters']:,} clusters of patients and near-duplicates"
-    percent = f"{metrics['confidence']:.0%}"
-    sheet.section(
-        "Result",
-        r.table(
-            ["", "model", "TF-IDF + logistic regression", "majority"],
-            summary_rows(metrics),
-            caption=f"{size}; in brackets the {percent} interval.",
-        ),
-        r.paragraph(verdict(metrics)),
-        r.verdicts(_checks(metrics)),
-    )
-    sheet.section("Calibration", r.reliability(_curves(metrics), "Stated confidence (across) and share right (up)"))
-    shown = ("sensitivity", "specificity", "ppv", "npv", "auroc")
-    rows = [
-        [label, one["cases"], *(with_interval(one[name]) for name in shown), "too few to say" if one["too_few"] else ""]
-        for label, one in test["model"]["per_label"].items()
-    ]
-    sheet.section(
-        "Each label",
-        r.table(
-            ["label", "cases", *shown, ""],
-            rows,
-            caption="Of the model, on the test split; fewer than 10 cases are too few to say.",
-        ),
-    )
-    sheet.section(
-        "Confusion",
-        r.table(["true", "called", "cases"], _confused(test["confusion"], labels), caption="The commonest confusions."),
-        r.matrix(labels, test["confusion"], "Rows are true, columns predicted, in the same order"),
-    )
+    _result(sheet, metrics)
+    _calibration(sheet, metrics)
+    _each_label(sheet, metrics)
+    _confusion(sheet, metrics)
+    sheet.section("How the figures were made", r.facts(_methods(metrics)))
     sheet.section("What was run", r.facts([*facts.items()]))
     html: str = sheet.html()
     return html
 
 
-def _curves(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[float, float, int]]]]:
-    bins = metrics["calibration"]["bins"]
-    return [
-        (f"{name} temperature scaling", [(one[0], one[1], one[2]) for one in bins[name]])
+def _result(sheet: Any, metrics: Mapping[str, Any]) -> None:
+    """The verdict, the figures that carry it with their gates, and the baselines beside them."""
+    from bedside import reporting as r
+
+    test = metrics["test"]
+    percent = f"{metrics['confidence']:.0%}"
+    size = f"{test['n']:,} test cases in {test['clusters']:,} clusters of patients and near-duplicates"
+    sheet.section(
+        "Result",
+        r.paragraph(verdict(metrics)),
+        r.table(
+            ["figure", "value", f"{percent} interval", "N", "gate"],
+            _gated(metrics),
+            caption=f"{size}. {_rule()}",
+        ),
+        r.verdicts(_checks(metrics)),
+    )
+    names = {**OVERALL, f"top_{metrics['top_k']}": f"Among the first {metrics['top_k']}", **_MORE}
+    sheet.section(
+        "Beside the baselines",
+        r.table(
+            ["figure", "model", "TF-IDF + logistic regression", "majority"],
+            _beside(metrics, names),
+            caption=f"On the same cases; in brackets the {percent} interval.",
+        ),
+    )
+
+
+def _rule() -> str:
+    from bedside.evaluation.figures import FEW_CASES, FEW_EVENTS
+
+    return f"Under {FEW_CASES} cases or {FEW_EVENTS} events are too few to say."
+
+
+def _gated(metrics: Mapping[str, Any]) -> list[list[Any]]:
+    """Figure, value, interval, N and gate."""
+    from bedside.reporting import Status
+
+    test, model = metrics["test"], metrics["test"]["model"]
+    top = f"top_{metrics['top_k']}"
+    gates = {
+        "macro_f1": _against(test["difference"]["verdict"]),
+        "ece": Status("PASS" if _calibrated(metrics) else "WARN", f"at most {_allowed(metrics):.3f}"),
+        "calibration_slope": _covers(model.get("calibration_slope"), 1),
+        "calibration_intercept": _covers(model.get("calibration_intercept"), 0),
+    }
+    names = {**OVERALL, top: f"Among the first {metrics['top_k']}", **_MORE}
+    rows: list[list[Any]] = []
+    positive = metrics["positive"]
+    if positive is not None:
+        entry = model["per_label"][positive]
+        rows += [
+            _row(f"{title[:1].upper()}{title[1:]} for {positive}", entry[name], None)
+            for name, title in _PER_LABEL.items()
+        ]
+    shown = ["macro_f1", "accuracy", top, "auroc", "brier", "ece", "calibration_slope", "calibration_intercept"]
+    return rows + [_row(names[name], model[name], gates.get(name)) for name in shown if name in model]
+
+
+def _row(title: str, figure: Mapping[str, Any], gate: Any) -> list[Any]:
+    from bedside.reporting import Status
+
+    if figure["value"] is None:
+        interval = None
+    elif figure["low"] is None:
+        interval = figure["method"]
+    else:
+        interval = _range(figure)
+    told = Status("WARN", TOO_FEW) if figure.get("too_few") else gate
+    return [title, figure["value"], interval, figure["n"], told]
+
+
+def _against(said: str) -> Any:
+    from bedside.reporting import Status
+
+    return {
+        "better": Status("PASS", "better than the baseline"),
+        "worse": Status("FAIL", "worse than the baseline"),
+    }.get(said, Status("WARN", "not shown to be better than the baseline"))
+
+
+def _covers(figure: Mapping[str, Any] | None, ideal: float) -> Any:
+    from bedside.reporting import Status
+
+    if figure is None or figure["low"] is None:
+        return None
+    inside = figure["low"] <= ideal <= figure["high"]
+    return Status("PASS" if inside else "WARN", f"the interval {'covers' if inside else 'leaves out'} {ideal:g}")
+
+
+def _allowed(metrics: Mapping[str, Any]) -> float:
+    """The greatest calibration error that passes."""
+    return max(_GATE, float(metrics["calibration"]["ece_if_perfect"]["high"]))
+
+
+def _calibrated(metrics: Mapping[str, Any]) -> bool:
+    return bool(metrics["test"]["model"]["ece"]["value"] <= _allowed(metrics))
+
+
+def _calibration(sheet: Any, metrics: Mapping[str, Any]) -> None:
+    """The reliability diagram and the distribution of probabilities."""
+    from bedside import reporting as r
+
+    spread, bins = metrics["distribution"], metrics["calibration"]["bins"]
+    series = [
+        (
+            f"{name} temperature scaling",
+            [r.Bin(one["confidence"], one["right"], one["low"], one["high"], one["n"]) for one in bins[name]],
+        )
         for name in ("before", "after")
     ]
+    positive = metrics["positive"]
+    kinds = (f"{positive}", f"not {positive}") if positive is not None else ("right", "wrong")
+    across = f"probability of {positive}" if positive is not None else "probability of the first label"
+    sheet.section(
+        "Calibration",
+        r.reliability(
+            series,
+            spread["edges"],
+            spread["confidence"],
+            "How often the first label was right, by the confidence stated; on the broken line both are equal. Bars "
+            "are intervals; below, how many cases got which confidence.",
+        ),
+        r.histogram(
+            spread["edges"],
+            [(kinds[0], spread["happened"]), (kinds[1], spread["did_not"])],
+            "The distribution of probabilities.",
+            across,
+        ),
+    )
+
+
+def _each_label(sheet: Any, metrics: Mapping[str, Any]) -> None:
+    """Per-label figures: the positive label first, then the weakest."""
+    from bedside import reporting as r
+
+    def order(item: tuple[str, Any]) -> tuple[bool, float, int, str]:
+        label, one = item
+        found = one["sensitivity"]["value"]
+        return label != metrics["positive"], found if found is not None else 2.0, -one["cases"], label
+
+    shown = ("sensitivity", "specificity", "ppv", "npv", "auroc")
+    rows = [
+        [label, one["cases"], *(with_interval(one[name]) for name in shown), TOO_FEW if one["too_few"] else ""]
+        for label, one in sorted(metrics["test"]["model"]["per_label"].items(), key=order)
+    ]
+    sheet.section(
+        "Each label",
+        r.table(
+            ["label", "cases", *(_PER_LABEL[name] for name in shown), ""],
+            rows,
+            caption=f"Of the model, on the test split, the lowest sensitivity first. {_rule()}",
+        ),
+    )
+
+
+def _confusion(sheet: Any, metrics: Mapping[str, Any]) -> None:
+    from bedside import reporting as r
+
+    counts, labels = metrics["test"]["confusion"], metrics["labels"]
+    pairs = _confused(counts, labels)
+    commonest = (
+        r.table(["true", "called", "cases", "of the true label"], pairs, caption="The commonest confusions.")
+        if pairs
+        else r.paragraph("No case was called by another label than its own.")
+    )
+    sheet.section(
+        "Confusion",
+        commonest,
+        r.matrix(
+            labels, counts, "Rows are true labels, columns what they were called; the shade is the share of the row."
+        ),
+    )
 
 
 def _confused(counts: list[list[int]], labels: list[str]) -> list[list[Any]]:
     pairs: list[list[Any]] = [
-        [labels[row], labels[column], value]
+        [labels[row], labels[column], value, f"{value / sum(values):.0%}"]
         for row, values in enumerate(counts)
         for column, value in enumerate(values)
         if row != column and value
     ]
-    return sorted(pairs, key=lambda pair: -pair[2])[:12]
+    return sorted(pairs, key=lambda pair: -pair[2])[:_COMMONEST]
+
+
+def _methods(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """For each overall figure of the model, how its interval was made, or why there is none."""
+    model = metrics["test"]["model"]
+    names = {**OVERALL, f"top_{metrics['top_k']}": f"Among the first {metrics['top_k']}", **_MORE}
+    return [(title, model[name]["method"]) for name, title in names.items() if name in model]
 
 
 def _checks(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Gates and warnings in words."""
     error, perfect = metrics["test"]["model"]["ece"]["value"], metrics["calibration"]["ece_if_perfect"]["high"]
-    calibrated = error <= max(0.05, perfect)
-    held = metrics["abstention"]
-    certificate = held["certificate"]
-    if certificate["threshold"] is None:
-        answer = ("WARN", "Answers", "No threshold could be certified, so every answer is marked low_confidence.")
-    else:
-        answer = (
-            "INFO",
-            "Answers",
-            f"From a top probability of {certificate['threshold']:.2f} on, at most {certificate['max_error']:.0%} wrong is "
-            f"certified at {certificate['confidence']:.0%}; on the test split {held['answered']:,} of {held['of']:,} are "
-            f"answered, {held['errors']:,} of them wrongly.",
-        )
     rows = [
         (
-            "PASS" if calibrated else "WARN",
+            "PASS" if _calibrated(metrics) else "WARN",
             "Calibration",
-            f"ECE {error:.3f}; a perfectly calibrated model would show up to {perfect:.3f} at this number of cases.",
+            f"Debiased ECE {error:.3f}; a perfectly calibrated model would show up to {perfect:.3f} at this number of "
+            "cases.",
         ),
-        answer,
+        _answers(metrics["abstention"]),
     ]
     ceiling = metrics["ceiling"]
     if ceiling is not None and ceiling < 1:
-        rows.append(
-            (
-                "WARN",
-                "Contradictions",
-                f"Equal texts under different labels allow an accuracy of at most {ceiling:.1%}.",
-            )
-        )
+        said = f"Equal texts under different labels allow an accuracy of at most {ceiling:.1%}."
+        rows.append(("WARN", "Contradictions", said))
     return rows
+
+
+def _answers(held: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What the certified threshold does."""
+    certificate = held["certificate"]
+    if certificate["threshold"] is None:
+        return "WARN", "Answers", "No threshold could be certified, so every answer is marked low_confidence."
+    interval = f" (error {with_interval(held['error'])})" if "error" in held else ""
+    return (
+        "INFO",
+        "Answers",
+        f"From a top probability of {certificate['threshold']:.2f} on, at most {certificate['max_error']:.0%} wrong is "
+        f"certified at {certificate['confidence']:.0%}; on the test split {held['answered']:,} of {held['of']:,} are "
+        f"answered, {held['errors']:,} of them wrongly{interval}.",
+    )

@@ -17,6 +17,11 @@ class Resamples:
     """Bootstrap resamples of clusters: the notes of one patient are drawn together or not at all.
 
     Source: Field and Welsh 2007 (randomised cluster bootstrap); percentile intervals.
+
+    Attributes:
+        clusters: [cases] the number of each case's cluster.
+        count: how many resamples.
+        seed: of the draws.
     """
 
     clusters: NDArray[np.int64]
@@ -26,8 +31,7 @@ class Resamples:
     @classmethod
     def of(cls, names: Sequence[object], count: int, seed: int) -> Resamples:
         """Resamples of the clusters with these names, one a case."""
-        numbers: dict[object, int] = {}
-        return cls(np.asarray([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64), count, seed)
+        return cls(numbered(names), count, seed)
 
     def weights(self) -> Iterator[Floats]:
         """Blocks of [resamples, cases]: how often each case was drawn. The same blocks on every call."""
@@ -43,14 +47,49 @@ class Resamples:
         return np.concatenate([figures(block) for block in self.weights()])
 
 
-def exact_interval(hits: int, of: int, confidence: float) -> tuple[float, float]:
-    """The Clopper–Pearson interval of a proportion."""
+def numbered(names: Sequence[object]) -> NDArray[np.int64]:
+    """[cases] a number for each different name, in the order in which they appear."""
+    numbers: dict[object, int] = {}
+    return np.asarray([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
+
+
+def exact_interval(hits: float, of: float, confidence: float) -> tuple[float, float]:
+    """The Clopper–Pearson interval of a proportion; the counts may be effective ones, that are not whole."""
     from scipy.stats import beta
 
     tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, of - hits + 1))
-    high = 1.0 if hits == of else float(beta.ppf(1 - tail, hits + 1, of - hits))
+    low = 0.0 if hits <= 0 else float(beta.ppf(tail, hits, of - hits + 1))
+    high = 1.0 if hits >= of else float(beta.ppf(1 - tail, hits + 1, of - hits))
     return low, high
+
+
+def effective_cases(hit: NDArray[np.bool_], clusters: NDArray[np.int64], confidence: float) -> float:
+    """How many independent cases would leave as much doubt about a share as these clustered ones do.
+
+    Where all cases are hits, or none, nothing can be seen of how alike the cases of a cluster are: each cluster then
+    counts as one case. Never more than there are cases, never fewer than one.
+
+    Source: Korn and Graubard 1998.
+    """
+    from scipy.stats import t
+
+    size, share = len(hit), float(hit.mean())
+    sums = np.bincount(clusters, weights=hit - share)[np.bincount(clusters) > 0]
+    groups = len(sums)
+    if share in (0.0, 1.0) or groups < 2:
+        return float(groups)
+    variance = groups / (groups - 1) * float((sums**2).sum()) / size**2
+    quantile = (1 + confidence) / 2
+    narrower = (float(t.ppf(quantile, size - 1)) / float(t.ppf(quantile, groups - 1))) ** 2
+    return min(max(share * (1 - share) / variance * narrower, 1.0), float(size)) if variance else float(size)
+
+
+def clustered_exact_interval(
+    hit: NDArray[np.bool_], clusters: NDArray[np.int64], confidence: float
+) -> tuple[float, float]:
+    """The Clopper–Pearson interval of a share of clustered cases, at their effective number."""
+    effective = effective_cases(hit, clusters, confidence)
+    return exact_interval(float(hit.mean()) * effective, effective, confidence)
 
 
 def mcnemar(first_only: int, second_only: int) -> float:

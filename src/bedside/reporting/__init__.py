@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from bedside.reporting.page import Page, facts, paragraph, table, verdicts
-from bedside.reporting.pictures import bars, matrix, reliability
+from bedside.reporting.page import Page, Status, details, facts, paragraph, table, verdicts
+from bedside.reporting.pictures import Bin, bars, histogram, matrix, reliability
 
-__all__ = ["Page", "bars", "facts", "matrix", "paragraph", "reliability", "table", "verdicts"]
+__all__ = [
+    "Bin",
+    "Page",
+    "Status",
+    "bars",
+    "details",
+    "facts",
+    "histogram",
+    "matrix",
+    "paragraph",
+    "reliability",
+    "table",
+    "verdicts",
+]

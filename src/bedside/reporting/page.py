@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import bedside
 
@@ -14,20 +15,37 @@ _STYLE = """
 @media (prefers-color-scheme:dark){:root{--ink:#e6ebf1;--paper:#12171e;--soft:#1b232d;--line:#364252;--faint:#a4b1c0;
 --mark:#6cc3de;--other:#e2b25c;--pass:#6fd49a;--warn:#e2b25c;--fail:#ff8f96}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main,header,footer{max-width:62rem;margin:auto;padding:0 1rem}header{padding-top:2rem}
-h1{font-size:1.7rem;line-height:1.2;margin:0}h2{font-size:1.2rem;margin:2.2rem 0 .6rem}
-.sub,footer,caption,figcaption{color:var(--faint)}caption,figcaption{text-align:left;font-size:.9rem;padding:.2rem 0}
+main,header,footer{max-width:74rem;margin:auto;padding:0 1rem}header{padding-top:2rem}
+h1{font-size:1.7rem;line-height:1.2;margin:0;overflow-wrap:anywhere}h2{font-size:1.2rem;margin:2.4rem 0 .6rem}
+p,ul.checks{max-width:52rem}.sub,footer,caption,figcaption,summary{color:var(--faint)}
+caption,figcaption{text-align:left;font-size:.9rem;padding:.2rem 0;max-width:52rem}
 .notice{border-left:.3rem solid var(--other);background:var(--soft);padding:.6rem .8rem;margin:1rem 0}
-.box{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.93rem}
-th,td{padding:.3rem .7rem .3rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-td.n,th.n{text-align:right;white-space:nowrap}figure{margin:.8rem 0}svg{max-width:100%;height:auto;color:var(--ink)}
-dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem}dt{color:var(--faint)}
+.box{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
+th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+thead th{border-bottom:2px solid var(--line);vertical-align:bottom}tbody tr:nth-child(even){background:var(--soft)}
+td.n,th.n{text-align:right}td.n{white-space:nowrap}.i{color:var(--faint)}
+figure{margin:.8rem 0}svg{display:block;max-width:100%;height:auto;color:var(--ink)}.wide svg{max-width:none}
+details{margin:.3rem 0}summary{cursor:pointer;font-size:.9rem}
+dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;max-width:62rem}dt{color:var(--faint)}
 dd{margin:0;overflow-wrap:anywhere}ul.checks{list-style:none;padding:0}ul.checks li{padding:.35rem 0;border-bottom:1px
 solid var(--line)}.PASS{color:var(--pass)}.WARN{color:var(--warn)}.FAIL{color:var(--fail)}.INFO{color:var(--mark)}
 footer{padding:2rem 1rem;font-size:.9rem}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
-@media (max-width:34rem){dl{grid-template-columns:1fr}dt{margin-top:.4rem}}
-@media print{body{font-size:11pt}h2{break-after:avoid}figure,tr{break-inside:avoid}.skip{display:none}}
+@media (max-width:40rem){dl{grid-template-columns:1fr}dt{margin-top:.4rem}.i{display:block}table{font-size:.85rem}}
+@media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--soft:#f2f5f8;--line:#bbb;--faint:#444;--mark:#1f6f8b;
+--other:#8a5a00;--pass:#146c3a;--warn:#8a5a00;--fail:#a3212b}@page{size:A4;margin:14mm}body{font-size:10pt}
+main,header,footer{padding:0;max-width:none}table{font-size:7.5pt}td,th{padding:.15rem .3rem}.i{display:block}
+.box{overflow:visible}h2{break-after:avoid;margin-top:1.4rem}figure,tr,li{break-inside:avoid}thead{display:table-header-group}
+.wide svg{max-width:100%}details:not([open]),.skip{display:none}}
 """
+_WITH_INTERVAL = re.compile(r"([+−-]?\d[\d,]*(?:\.\d+)?%?)(?: (\([^)]*\)))?")
+_EMPTY = "–"
+
+
+class Status(NamedTuple):
+    """A cell of a table that says PASS, WARN, FAIL or INFO, and of what."""
+
+    status: str
+    text: str = ""
 
 
 class Page:
@@ -69,17 +87,26 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 def verdicts(rows: Sequence[tuple[str, str, str]]) -> str:
     """Checks: PASS, FAIL, WARN or INFO, the check's name, and a sentence."""
     items = (
-        f'<li><strong class="{escape(status)}">{escape(status)}</strong> <strong>{escape(name)}</strong>: {escape(text)}</li>'
+        f'<li><strong class="{escape(status)}">{escape(status)}</strong> <strong>{escape(name)}</strong>: '
+        f"{escape(text)}</li>"
         for status, name, text in rows
     )
     return f'<ul class="checks">{"".join(items)}</ul>'
 
 
+def details(summary: str, *blocks: str) -> str:
+    """Blocks that are opened on demand."""
+    return f"<details><summary>{escape(summary)}</summary>{''.join(blocks)}</details>"
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
-    """A table in a box of its own that scrolls where the screen is narrow; None is shown as a dash."""
+    """A table in a box of its own that scrolls where the screen is narrow.
+
+    Numbers, and texts such as ``0.951 (0.910–0.980)``, stand to the right and are never broken; None is a dash.
+    """
     numeric = [
-        any(_is_number(row[place]) for row in rows)
-        and all(row[place] is None or _is_number(row[place]) for row in rows)
+        any(_is_figure(row[place]) for row in rows)
+        and sum(not _is_figure(row[place]) and row[place] is not None for row in rows) * 2 < len(rows)
         for place in range(len(headers))
     ]
     marks = [' class="n"' if one else "" for one in numeric]
@@ -98,9 +125,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_figure(value: Any) -> bool:
+    return _is_number(value) or (isinstance(value, str) and _WITH_INTERVAL.fullmatch(value) is not None)
+
+
 def _cell(value: Any) -> str:
     if value is None:
-        return "–"
+        return _EMPTY
+    if isinstance(value, Status):
+        return f'<strong class="{escape(value.status)}">{escape(value.status)}</strong> {escape(value.text)}'.strip()
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1 else f"{value:.3f}"
-    return f"{value:,}" if _is_number(value) else escape(str(value))
+    if _is_number(value):
+        return f"{value:,}"
+    found = _WITH_INTERVAL.fullmatch(str(value))
+    if found and found[2]:
+        return f'{escape(found[1])} <span class="i">{escape(found[2])}</span>'
+    return escape(str(value))

@@ -1,92 +1,252 @@
-"""Pictures as inline SVG, each with its numbers as text."""
+"""Pictures as inline SVG, each with its numbers in a table beneath it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any, NamedTuple
+
+from bedside.reporting.page import details, table
 
 _ROW = 24
-_LEFT = 230
-_WIDTH = 620
-_SQUARE = 300
+_LEFT = 190  # room for the names of bars
+_WIDTH = 520
+_PLOT, _AXIS, _TOP = 330, 52, 12  # side of a plot, room for its axis, space above
+_STRIP = 64  # height of the histogram under a reliability diagram
+_LONGEST = 30
+_LETTER = 6.6  # width of a letter at 12 px, about
+_SERIES = (("var(--other)", "3 4"), ("var(--mark)", "none"))
+
+
+class Bin(NamedTuple):
+    """A bin of a reliability diagram: mean confidence, share right with the ends of its interval, and cases."""
+
+    confidence: float
+    right: float
+    low: float
+    high: float
+    cases: int
 
 
 def bars(labels: Sequence[str], values: Sequence[float], title: str, unit: str = "") -> str:
     """Horizontal bars, one a label, with the value written at the end."""
     top = max([*values, 1e-12])
-    room = _WIDTH - _LEFT - 70
+    room = _WIDTH - _LEFT - 60
     rows = []
     for place, (label, value) in enumerate(zip(labels, values, strict=True)):
         y, long = place * _ROW, room * value / top
         rows.append(
-            f'<text x="{_LEFT - 8}" y="{y + 16}" text-anchor="end">{escape(_short(label))}</text>'
-            f'<rect x="{_LEFT}" y="{y + 4}" width="{long:.1f}" height="15" fill="var(--mark)"/>'
-            f'<text x="{_LEFT + long + 6:.1f}" y="{y + 16}">{value:,.4g}</text>'
+            _text(_LEFT - 8, y + 16, _short(label), "end")
+            + f'<rect x="{_LEFT}" y="{y + 4}" width="{long:.1f}" height="15" fill="var(--mark)"/>'
+            + _text(_LEFT + long + 6, y + 16, f"{value:,.4g}" if value != int(value) else f"{int(value):,}")
         )
-    return _figure("".join(rows), _WIDTH, len(labels) * _ROW + 4, f"{title}{f' ({unit})' if unit else ''}")
+    numbers = table(["", unit or "value"], [list(pair) for pair in zip(labels, values, strict=True)])
+    caption = f"{title}{f' ({unit})' if unit else ''}"
+    return _figure("".join(rows), _WIDTH, len(labels) * _ROW + 4, caption, numbers)
 
 
-def reliability(series: Sequence[tuple[str, Sequence[tuple[float, float, int]]]], title: str) -> str:
-    """Stated confidence against the share that was right; each series is bins of (confidence, share right, cases)."""
+def reliability(
+    series: Sequence[tuple[str, Sequence[Bin]]], edges: Sequence[float], counts: Sequence[int], title: str
+) -> str:
+    """Stated confidence against the share that was right, over a histogram of the confidences.
+
+    Args:
+        series: a name and its bins; the last one is drawn in full and with its intervals.
+        edges: of the histogram's columns, from 0 to 1.
+        counts: cases in each column.
+        title: of the figure.
+    """
+    floor = _TOP + _PLOT
     parts = [
-        f'<rect x="40" y="10" width="{_SQUARE}" height="{_SQUARE}" fill="none" stroke="var(--line)"/>',
-        f'<line x1="40" y1="{_SQUARE + 10}" x2="{_SQUARE + 40}" y2="10" stroke="var(--faint)" stroke-dasharray="5 4"/>',
-        *(
-            f'<text x="{40 + _SQUARE * tick:.0f}" y="{_SQUARE + 28}" text-anchor="middle">{tick:g}</text>'
-            f'<text x="34" y="{_SQUARE + 14 - _SQUARE * tick:.0f}" text-anchor="end">{tick:g}</text>'
-            for tick in (0, 0.5, 1)
-        ),
+        f'<rect x="{_AXIS}" y="{_TOP}" width="{_PLOT}" height="{_PLOT}" fill="none" stroke="var(--line)"/>',
+        _line(_AXIS, floor, _AXIS + _PLOT, _TOP, "var(--faint)", "5 4"),
+        *(_text(_AXIS - 6, floor + 4 - _PLOT * tick, f"{tick:g}", "end") for tick in (0, 0.25, 0.5, 0.75, 1)),
+        f'<g transform="rotate(-90)">{_text(-(_TOP + _PLOT / 2), 14, "share that was right", "middle")}</g>',
     ]
-    legend = []
-    for place, (name, points) in enumerate(series):
-        colour, dash = (("var(--other)", "2 4"), ("var(--mark)", "none"))[min(place, 1)]
-        path = " ".join(f"{40 + _SQUARE * x:.1f},{_SQUARE + 10 - _SQUARE * y:.1f}" for x, y, _ in points)
-        parts.append(
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dash}"/>'
-        )
-        legend.append(
-            f'<line x1="{_SQUARE + 60}" y1="{30 + 24 * place}" x2="{_SQUARE + 90}" y2="{30 + 24 * place}" stroke="{colour}" '
-            f'stroke-width="2.5" stroke-dasharray="{dash}"/>'
-            f'<text x="{_SQUARE + 98}" y="{35 + 24 * place}">{escape(name)}</text>'
-        )
-    return _figure("".join([*parts, *legend]), _WIDTH, _SQUARE + 40, title)
+    for place, (name, bins) in enumerate(series):
+        colour, dash = _SERIES[min(place, 1)]
+        last = place == len(series) - 1
+        parts.append(_curve(bins, floor, colour, dash, whole=last))
+        y = floor + _STRIP + 58 + 20 * place
+        parts += [_line(_AXIS, y - 4, _AXIS + 30, y - 4, colour, dash, 2.5), _text(_AXIS + 38, y, name)]
+    parts += [_columns(edges, [counts], floor + 8, _STRIP, ["var(--faint)"]), _axis(floor + 8 + _STRIP)]
+    parts.append(_text(_AXIS + _PLOT / 2, floor + _STRIP + 40, "confidence in the first label", "middle"))
+    numbers = [
+        [name, one.cases, one.confidence, f"{one.right:.3f} ({one.low:.3f}–{one.high:.3f})"]
+        for name, bins in series
+        for one in bins
+    ]
+    return _figure(
+        "".join(parts),
+        _AXIS + _PLOT + 20,
+        floor + _STRIP + 58 + 20 * len(series),
+        title,
+        table(["", "cases", "mean confidence", "share right (95% interval)"], numbers)
+        + table(["confidence", "cases"], [[_between(edges, k), count] for k, count in enumerate(counts)]),
+    )
+
+
+def _curve(bins: Sequence[Bin], floor: float, colour: str, dash: str, *, whole: bool) -> str:
+    """A line through the bins; ``whole`` adds points and the intervals."""
+    places = [(_AXIS + _PLOT * one.confidence, floor - _PLOT * one.right) for one in bins]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    drawn = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>'
+    if not whole:
+        return drawn
+    ranges = (
+        _line(x, floor - _PLOT * one.low, x, floor - _PLOT * one.high, colour, "none", 1, 0.55)
+        for (x, _), one in zip(places, bins, strict=True)
+    )
+    points = (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places)
+    return "".join([*ranges, drawn, *points])
+
+
+def histogram(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]], title: str, across: str) -> str:
+    """How many cases lie between which edges, of two kinds stacked on each other.
+
+    Args:
+        edges: one more than there are columns, from 0 to 1.
+        series: a name and its counts, from the bottom up.
+        title: of the figure.
+        across: what the horizontal axis shows.
+    """
+    tall = 170
+    floor = _TOP + tall
+    colours = ["var(--mark)", "var(--other)"]
+    most = max(map(sum, zip(*(counts for _, counts in series), strict=True)), default=0)
+    parts = [
+        _columns(edges, [counts for _, counts in series], _TOP, tall, colours),
+        _axis(floor),
+        _text(_AXIS - 6, _TOP + 8, f"{most:,}", "end"),
+        _text(_AXIS - 6, floor + 4, "0", "end"),
+        f'<g transform="rotate(-90)">{_text(-(_TOP + tall / 2), 14, "cases", "middle")}</g>',
+        _text(_AXIS + _PLOT / 2, floor + 36, across, "middle"),
+    ]
+    for place, (name, _) in enumerate(series):
+        y = floor + 58 + 20 * place
+        parts.append(f'<rect x="{_AXIS}" y="{y - 10}" width="12" height="12" fill="{colours[place]}"/>')
+        parts.append(_text(_AXIS + 20, y, name))
+    numbers = [[_between(edges, k), *(counts[k] for _, counts in series)] for k in range(len(edges) - 1)]
+    return _figure(
+        "".join(parts),
+        _AXIS + _PLOT + 20,
+        floor + 58 + 20 * len(series),
+        title,
+        table([across, *(name for name, _ in series)], numbers),
+    )
 
 
 def matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -> str:
     """A confusion matrix: rows are the true labels, columns the predicted ones, each row shaded by its share."""
-    size = max(14, min(34, 560 // max(len(labels), 1)))
-    parts = []
+    size = 24 if len(labels) > 12 else 34
+    left = _room(labels) + 20
+    parts = [_text(left, 12, "called"), _text(0, left + 12, "true")]
+    top = left + 18
     for row, (label, values) in enumerate(zip(labels, counts, strict=True)):
-        whole = max(sum(values), 1)
-        parts.append(
-            f'<text x="{_LEFT - 8}" y="{row * size + size * 0.7:.0f}" text-anchor="end">{row + 1} {escape(_short(label))}</text>'
-        )
-        for column, value in enumerate(values):
-            x, y = _LEFT + column * size, row * size
-            colour = "var(--mark)" if row == column else "var(--fail)"
-            parts.append(
-                f'<rect x="{x}" y="{y}" width="{size - 1}" height="{size - 1}" fill="{colour}" '
-                f'fill-opacity="{0.06 + 0.8 * value / whole:.2f}"><title>{escape(label)} called {escape(labels[column])}: '
-                f"{value}</title></rect>"
-            )
-            if value and size >= 20:
-                parts.append(
-                    f'<text x="{x + size / 2:.0f}" y="{y + size * 0.66:.0f}" text-anchor="middle">{value}</text>'
-                )
-    bottom = len(labels) * size
+        y = top + row * size
+        parts.append(_text(left - 8, y + size / 2 + 4, _short(label), "end"))
+        parts += [
+            _square(left + column * size, y, size, value, max(sum(values), 1), row == column, f"{label} → {called}")
+            for column, (value, called) in enumerate(zip(values, labels, strict=True))
+        ]
     parts += [
-        f'<text x="{_LEFT + column * size + size / 2:.0f}" y="{bottom + 14}" text-anchor="middle">{column + 1}</text>'
-        for column in range(len(labels))
+        f'<g transform="translate({left + column * size + size / 2 + 4:.0f} {top - 8}) rotate(-90)">'
+        f"{_text(0, 0, _short(label))}</g>"
+        for column, label in enumerate(labels)
     ]
-    return _figure("".join(parts), _LEFT + len(labels) * size + 10, bottom + 22, title)
+    found = [
+        [labels[row], labels[column], value]
+        for row, values in enumerate(counts)
+        for column, value in enumerate(values)
+        if value
+    ]
+    side = len(labels) * size
+    return _figure(
+        "".join(parts), left + side + 10, top + side + 6, title, table(["true", "called", "cases"], found), wide=True
+    )
+
+
+def _square(x: float, y: float, size: int, value: int, whole: int, same: bool, title: str) -> str:
+    """A cell of a matrix; an empty one is faint, and the number stands in it."""
+    colour = "var(--mark)" if same else "var(--fail)"
+    shade = 0.15 + 0.5 * value / whole if value else 0.04
+    drawn = (
+        f'<rect x="{x:.0f}" y="{y:.0f}" width="{size - 1}" height="{size - 1}" fill="{colour}" '
+        f'fill-opacity="{shade:.2f}"><title>{escape(title)}: {value}</title></rect>'
+    )
+    return drawn + (_text(x + size / 2, y + size / 2 + 4, str(value), "middle") if value else "")
+
+
+def _columns(
+    edges: Sequence[float], series: Sequence[Sequence[int]], top: float, tall: float, colours: Sequence[str]
+) -> str:
+    """Stacked columns on a plot's horizontal axis."""
+    most = max([sum(column) for column in zip(*series, strict=True)] + [1])
+    drawn = []
+    for k in range(len(edges) - 1):
+        floor = top + tall
+        for counts, colour in zip(series, colours, strict=False):
+            high = tall * counts[k] / most
+            floor -= high
+            wide = _PLOT * (edges[k + 1] - edges[k])
+            drawn.append(
+                f'<rect x="{_AXIS + _PLOT * edges[k] + 0.5:.1f}" y="{floor:.1f}" width="{wide - 1:.1f}" '
+                f'height="{high:.1f}" fill="{colour}"/>'
+            )
+    return "".join(drawn)
+
+
+def _axis(y: float) -> str:
+    """A plot's horizontal axis from 0 to 1."""
+    ticks = (
+        _text(_AXIS + _PLOT * tick, y + 16, f"{tick:g}", "middle")
+        + _line(_AXIS + _PLOT * tick, y, _AXIS + _PLOT * tick, y + 4)
+        for tick in (0, 0.25, 0.5, 0.75, 1)
+    )
+    return _line(_AXIS, y, _AXIS + _PLOT, y) + "".join(ticks)
+
+
+def _line(
+    x: float,
+    y: float,
+    to_x: float,
+    to_y: float,
+    colour: str = "var(--faint)",
+    dash: str = "none",
+    width: float = 1,
+    opacity: float = 1,
+) -> str:
+    return (
+        f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{colour}" stroke-width="{width:g}" '
+        f'stroke-dasharray="{dash}" stroke-opacity="{opacity:g}"/>'
+    )
+
+
+def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
+    place = "" if anchor == "start" else f' text-anchor="{anchor}"'
+    return f'<text x="{x:.1f}" y="{y:.1f}"{place}>{escape(content)}</text>'
+
+
+def _between(edges: Sequence[float], k: int) -> str:
+    return f"{edges[k]:.2f} to {edges[k + 1]:.2f}"
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 30 else f"{label[:29]}…"
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
 
 
-def _figure(content: str, width: int, height: int, title: str) -> str:
-    return (
-        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {width} {height}" width="{width}" '
-        f'role="img" aria-label="{escape(title)}" font-size="12" fill="currentColor">{content}</svg></figure>'
+def _room(labels: Sequence[str]) -> int:
+    """Pixels that the longest shown name needs."""
+    return int(max((len(_short(label)) for label in labels), default=0) * _LETTER) + 8
+
+
+def _figure(content: str, width: float, height: float, title: str, numbers: str, *, wide: bool = False) -> str:
+    """A picture, its caption and its numbers; one that is ``wide`` scrolls rather than shrinks on a narrow screen."""
+    size: tuple[Any, Any] = (round(width), round(height))
+    drawn = (
+        f'<svg viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" role="img" aria-label="{escape(title)}" '
+        f'font-size="12" fill="currentColor">{content}</svg>'
     )
+    if wide:
+        drawn = f'<div class="box wide" tabindex="0">{drawn}</div>'
+    return f"<figure><figcaption>{escape(title)}</figcaption>{drawn}{details('The numbers', numbers)}</figure>"
