@@ -26,7 +26,7 @@ from bedside.data.leaks import ONE_TO_ONE, one_to_one, tells
 from bedside.data.readers import read
 from bedside.data.report import FEW_TEST_CASES
 from bedside.data.split import groups_per_label
-from bedside.data.table import Table, is_absent, text_or_null
+from bedside.data.table import Table, is_absent, numbers, text_or_null
 from bedside.data.times import time_rank
 from bedside.protocol import DataSection, SplitSection
 
@@ -341,16 +341,15 @@ def _roles(view: _View) -> set[str]:
 
 
 def _is_subgroup(values: pl.Series, name: str) -> bool:
-    """Age, or a column named as a subgroup with few values."""
-    if not _is_named(name, _KEEP):
-        return False
-    return "age" in _parts(name) or "bmi" in _parts(name) or 2 <= values.n_unique() <= 50
+    """A column named as a subgroup, of numbers or of few values."""
+    return _is_named(name, _KEEP) and (2 <= values.n_unique() <= 50 or numbers(values) is not None)
 
 
 def _note_codes(view: _View, columns: Sequence[str], labels: Sequence[str]) -> None:
     """Where a column of ICD-10 codes is one-to-one with the label, its codes are the labels' codes."""
     for name in columns:
-        pairs = {(tidy(value).upper(), label) for value, label in zip(view.frame[name], labels, strict=True) if value}
+        given = [one for one in zip(view.frame[name], labels, strict=True) if not any(map(is_absent, one))]
+        pairs = {(tidy(value).upper(), label) for value, label in given if value}
         codes = {label: code for code, label in pairs}
         if len(codes) == len(pairs) and all(
             re.fullmatch(r"[A-Z]\d[0-9A-Z](\.?[0-9A-Z]{1,4})?", code) for code, _ in pairs
@@ -402,9 +401,9 @@ def _grouped(view: _View, section: DataSection, rows: Sequence[int], progress: P
         cluster = find_duplicates(texts, threshold, progress).cluster
     else:
         cluster, _ = exact_texts(texts)
-    numbers: dict[str, int] = {}
+    numbered: dict[str, int] = {}
     column = frame[section.patient].to_list() if section.patient else [""] * len(texts)
-    named = [-1 if is_absent(one.strip()) else numbers.setdefault(one.strip(), len(numbers)) for one in column]
+    named = [-1 if is_absent(one.strip()) else numbered.setdefault(one.strip(), len(numbered)) for one in column]
     return join_groups(len(texts), cluster, np.asarray(named, dtype=np.int64))
 
 

@@ -227,7 +227,7 @@ def page(report: Mapping[str, Any]) -> str:
 
     source, splits, labels = report["source"], report["splits"], report["labels"]
     synthetic = "SYNTHETIC DATA: these cases are nobody's. " if report["synthetic"] else ""
-    notice = synthetic + report["deidentification"]
+    notice = f"{synthetic}De-identification: {report['deidentification']}"
     sheet = Page("Data report", subtitle=f"{source['file']}, {source['rows']:,} rows", notice=notice)
     sheet.section("Checks", verdicts(_verdicts(report)))
     sheet.section("Source", facts(_facts(report)))
@@ -285,7 +285,7 @@ def _verdicts(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "WARN" if clash["texts"] else "PASS",
             "No text under two labels",
-            f"{clash['texts']:,} such texts in {clash['rows']:,} rows.",
+            f"{clash['texts']:,} such texts in {clash['rows']:,} rows." if clash["texts"] else "There is none.",
         ),
         ("INFO", "Labels inside the text", f"{report['label_in_text']:,} texts hold their own label's words."),
         *_giving_away(report),

@@ -121,7 +121,11 @@ def _separator(opener: Opener, path: Path, encoding: str, wanted: str) -> str:
 
 def _score(sample: str, separator: str) -> tuple[float, int]:
     """How evenly a separator cuts a sample: the share of rows with the usual width, then that width."""
-    rows = [row for row in csv.reader(io.StringIO(sample, newline=""), delimiter=separator) if any(row)]
+    limit = csv.field_size_limit(_LONGEST_CELL)  # Python's own is too low for a long note
+    try:
+        rows = [row for row in csv.reader(io.StringIO(sample, newline=""), delimiter=separator) if any(row)]
+    finally:
+        csv.field_size_limit(limit)
     if len(rows) > 2:
         rows = rows[:-1]  # the sample may end inside it
     if not rows:
