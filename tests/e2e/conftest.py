@@ -56,3 +56,18 @@ def encoder_study(tmp_path_factory: pytest.TempPathFactory, config: Path, tiny_e
         )
         study.run()
     return study.folder
+
+
+@pytest.fixture(scope="session")
+def minilm(tmp_path_factory: pytest.TempPathFactory, config: Path) -> dict[str, Path]:
+    """A study that fine-tuned MiniLM on few short notes, before training and ``done``."""
+    folder = tmp_path_factory.mktemp("minilm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BEDSIDE_CONFIG", str(config))
+        study = small_line.make_study(
+            small_line.small_table(folder / "sample", shown=150), folder / "study", **small_line.MINILM
+        )
+        study.run("baseline")
+        before = small_line.copy(study.folder, folder / "before-train")
+        study.run()
+    return {"train": before, "done": study.folder}

@@ -29,6 +29,10 @@ BRIEF = {
     "device": "cpu",
     "threads": 1,
 }
+MINILM: dict[str, dict[str, Any]] = {
+    "model": {"base": "builtin:minilm", "window": 64, "overlap": 8},
+    "train": {**BRIEF, "epochs": 1, "batch_tokens": 512},
+}
 LABELS = ("Pulmonary embolism", "Appendicitis", "Gout")
 
 
