@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bedside.core.errors import ProtocolError, StudyError
+from bedside.protocol import Protocol, load, parse, render
+
+LEAST = '[data]\nsource = "notes.csv"\ntext = "note"\nlabel = "dx"\n'
+
+
+def test_every_key_is_written_with_its_comment_and_read_back() -> None:
+    protocol = parse(LEAST)
+    text = render(protocol)
+    assert parse(text) == protocol
+    lines = text.splitlines()
+    for name in Protocol.model_fields:
+        section = getattr(protocol, name)
+        start = lines.index(f"[{name}]")
+        for key, field in type(section).model_fields.items():
+            assert field.description, f"{name}.{key}"
+            heads = (f"{key} = ", f"# {key} = ", f"[{name}.{key}]")
+            place = next(number for number, line in enumerate(lines) if number > start and line.startswith(heads))
+            assert lines[place - 1].startswith("# "), f"{name}.{key}"
+
+
+def test_odd_values_come_back_as_they_were() -> None:
+    odd = 'a "b" \\ c\x7f\té\n'
+    protocol = parse(LEAST)
+    data = protocol.data.model_copy(update={"label": odd, "merge": {odd: "x", "a.b": odd}, "text": ["a", odd]})
+    changed = protocol.model_copy(update={"data": data})
+    assert parse(render(changed)) == changed
+    tomllib.loads(render(changed))
+
+
+def test_all_faults_are_told_at_once_each_with_key_and_value() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse(LEAST + '[train]\nepoch = 3\nlearning_rate = 7\n[split]\ntrain = "half"\n', "plan.toml")
+    assert len(caught.value.faults) == 3
+    text = str(caught.value)
+    assert text.startswith("plan.toml has 3 faults:")
+    assert "train.epoch is not a key; did you mean train.epochs?" in text
+    assert "train.learning_rate = 7: " in text
+    assert 'split.train = "half": ' in text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (LEAST + "[trian]\nepochs = 3\n", "trian is not a key; did you mean train?"),
+        (LEAST + "[model]\nepochs = 3\n", "model.epochs is not a key; train.epochs is: move it there"),
+        (LEAST + "[split]\ntrain = 0.9\n", "add up to 1.3, not to 1"),
+        (LEAST + "[model]\nwindow = 32\noverlap = 20\n", "overlap 20 is more than half of window 32"),
+        ('[data]\nsource = "a.csv"\ntext = "t"\n', "data.label is missing and has no default"),
+        ("[data\n", "is not valid TOML"),
+    ],
+)
+def test_a_fault_says_what_is_right(content: str, said: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse(content)
+    assert said in str(caught.value)
+    assert len(caught.value.faults) == 1
+
+
+def test_a_folder_without_a_protocol_and_foreign_bytes(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="is not a study"):
+        load(tmp_path / "protocol.toml")
+    (tmp_path / "protocol.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ProtocolError, match="is not UTF-8"):
+        load(tmp_path / "protocol.toml")
