@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _LEAST = 1e-12
+_TINIEST = 1e-300  # of a probability whose logarithm is taken: a floor that many reach would undo their order
 _RANGE = (0.05, 20.0)
 
 
@@ -49,5 +50,5 @@ class Calibration:
 def _scaled(raw: Floats, temperature: float) -> Floats:
     from scipy.special import softmax
 
-    logits = np.log(np.maximum(raw, _LEAST)) / temperature
+    logits = np.log(np.maximum(raw, _TINIEST)) / temperature
     return np.asarray(softmax(logits, axis=1), dtype=np.float64)

@@ -221,7 +221,10 @@ def _calibration_errors(model: Measured, resamples: Resamples, confidence: float
         found = calibration_error(
             values.max(axis=1), model.right, resamples.clusters, level=confidence, seed=resamples.seed
         )
-        interval = {"low": found.low, "high": found.high, "method": _INVERTED}
+        interval: dict[str, Any] = {"low": found.low, "high": found.high, "method": _INVERTED}
+        if found.high - found.low < _SAME:
+            why = "no interval: the plain error is smaller than even a perfect model would usually show"
+            interval = {"low": None, "high": None, "method": why}
         body[name] = _figure(found.debiased, interval, n, wrong)
         if name == "ece":
             why = "plain, 15 equal-mass bins; no interval: chance alone keeps it above the true one"

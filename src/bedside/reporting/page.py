@@ -38,6 +38,7 @@ main,header,footer{padding:0;max-width:none}table{font-size:7.5pt}td,th{padding:
 .wide svg{max-width:100%}details:not([open]),.skip{display:none}}
 """
 _WITH_INTERVAL = re.compile(r"([+−-]?\d[\d,]*(?:\.\d+)?%?)(?: (\([^)]*\)))?")
+_RANGE = re.compile(r"[+−-]?\d[\d.,]*(?:–| to )[+−-]?\d[\d.,]*")
 _EMPTY = "–"
 
 
@@ -126,7 +127,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_figure(value: Any) -> bool:
-    return _is_number(value) or (isinstance(value, str) and _WITH_INTERVAL.fullmatch(value) is not None)
+    if isinstance(value, str):
+        return bool(_WITH_INTERVAL.fullmatch(value) or _RANGE.fullmatch(value))
+    return _is_number(value)
 
 
 def _cell(value: Any) -> str:
