@@ -2,6 +2,12 @@
 
 No straw man: words and pairs of words, three to five characters within words, and the regularisation chosen on the
 validation split.
+
+A vocabulary is text of the training notes, and it travels with the bundle. A name, an address or a number stands in
+the notes of the one patient it belongs to, however often it is repeated there; so a term is kept only if notes of at
+least two patients (or clusters of near-duplicate notes) hold it. To count notes instead, as ``min_df`` does, would let
+through whatever a patient's second note repeats. What two patients share, a common family name say, stays: taking
+identifiers out of the text itself is the work of de-identification.
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ _PARTS: tuple[dict[str, Any], ...] = (
 )
 _MOST_FEATURES = 50_000
 _STRENGTHS = (1.0, 10.0, 100.0)
+_FEWEST_GROUPS = 2  # patients, or clusters of near-duplicates, whose notes hold a term that is kept
 
 
 class Majority:
@@ -74,18 +81,26 @@ class TfidfLogistic:
         validation: tuple[Sequence[str], NDArray[np.int64]],
         labels: Sequence[str],
         progress: Progress = SILENT,
+        *,
+        groups: Sequence[object] | None = None,
     ) -> TfidfLogistic:
-        """Fit on the training cases; the strength of regularisation is the best of three on validation macro-F1."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
+        """Fit on the training cases; the strength of regularisation is the best of three on validation macro-F1.
+
+        Args:
+            texts: the cleaned notes.
+            targets: [texts] numbers of labels; a label that none has gets a probability near 0.
+            validation: texts and targets that the strength is chosen by.
+            labels: all labels.
+            progress: told of each fit.
+            groups: [texts] the patient or cluster of each note; each note is its own if not given.
+
+        Raises:
+            ModelError: no term occurs in notes of two patients.
+        """
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import f1_score
 
-        least = 2 if len(texts) > 200 else 1
-        vectorizers = [
-            TfidfVectorizer(sublinear_tf=True, min_df=least, max_features=_MOST_FEATURES, **part) for part in _PARTS
-        ]
-        for one in vectorizers:
-            one.fit(texts)
+        vectorizers = _vectorizers(texts, range(len(texts)) if groups is None else groups)
         matrix = _transform(vectorizers, texts)
         best: tuple[float, TfidfLogistic] | None = None
         with progress.task("Fitting TF-IDF + logistic regression", total=len(_STRENGTHS), unit="fits") as task:
@@ -110,16 +125,14 @@ class TfidfLogistic:
             ModelError: its files are missing or damaged.
         """
         from safetensors.numpy import load_file
-        from sklearn.feature_extraction.text import TfidfVectorizer
 
         try:
             arrays = load_file(str(folder / "model.safetensors"))
             terms = read_json(folder / "vocabulary.json")
-            vectorizers = []
-            for number, (part, words) in enumerate(zip(_PARTS, terms, strict=True)):
-                one = TfidfVectorizer(sublinear_tf=True, vocabulary=words, **part)
-                one.idf_ = arrays[f"idf_{number}"]
-                vectorizers.append(one)
+            vectorizers = [
+                _vectorizer(part, words, arrays[f"idf_{number}"])
+                for number, (part, words) in enumerate(zip(_PARTS, terms, strict=True))
+            ]
             return cls(about["labels"], vectorizers, arrays["weights"], arrays["bias"], about["c"])
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"The TF-IDF model in {folder} is damaged; train it again.") from error
@@ -146,6 +159,50 @@ class TfidfLogistic:
             save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, str(temporary))
         write_json(folder / "vocabulary.json", terms)
         describe(folder, self.kind, self.labels, c=self.strength)
+
+
+def _vectorizers(texts: Sequence[str], groups: Sequence[object]) -> list[Any]:
+    """A vectorizer for each part of the features, with the terms that are kept.
+
+    Raises:
+        ModelError: a part would have none.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    places = ([numbers[group] for group in groups], range(len(texts)))
+    belongs = csr_matrix((np.ones(len(texts), dtype=np.int32), places), shape=(len(numbers), len(texts)))
+    found = []
+    for part in _PARTS:
+        counter = CountVectorizer(dtype=np.int32, **part)
+        counts = counter.fit_transform(texts)
+        kept = _kept(counts, belongs)
+        if not len(kept):
+            raise ModelError(
+                f"No word of the {len(texts)} training notes occurs in notes of {_FEWEST_GROUPS} patients, so TF-IDF "
+                "has nothing to learn from; give more notes, or name the right column in data.text."
+            )
+        idf = TfidfTransformer().fit(counts[:, kept]).idf_
+        found.append(_vectorizer(part, counter.get_feature_names_out()[kept].tolist(), idf))
+    return found
+
+
+def _kept(counts: Any, belongs: Any) -> NDArray[np.int64]:
+    """The columns of ``counts`` [notes, terms] that enough groups hold; of too many, the commonest."""
+    held = np.flatnonzero((belongs @ counts).getnnz(axis=0) >= _FEWEST_GROUPS)
+    if len(held) > _MOST_FEATURES:
+        totals = np.asarray(counts.sum(axis=0)).ravel()[held]
+        held = held[np.sort(np.argsort(-totals, kind="stable")[:_MOST_FEATURES])]
+    return held
+
+
+def _vectorizer(part: dict[str, Any], terms: Sequence[str], idf: Floats) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    one = TfidfVectorizer(sublinear_tf=True, vocabulary=terms, **part)
+    one.idf_ = idf
+    return one
 
 
 def _transform(vectorizers: Sequence[Any], texts: Sequence[str]) -> Any:

@@ -22,7 +22,8 @@ def train_baselines(cohort: Cohort, folder: Path, *, seed: int = 0, progress: Pr
     targets = cohort.targets("train")
     majority = Majority.fit(targets, cohort.labels)
     validation = (cohort.texts("validation"), cohort.targets("validation"))
-    tfidf = TfidfLogistic.fit(cohort.texts("train"), targets, validation, cohort.labels, progress)
+    groups = cohort.part("train")["group"].to_list()
+    tfidf = TfidfLogistic.fit(cohort.texts("train"), targets, validation, cohort.labels, progress, groups=groups)
     for name, model in (("majority", majority), ("tfidf", tfidf)):
         with atomic_folder(folder / name) as place:
             model.save(place)

@@ -75,7 +75,9 @@ def _train_tfidf(cohort: Cohort, folder: Path, progress: Progress) -> dict[str, 
     from bedside.models import TfidfLogistic
 
     validation = (cohort.texts("validation"), cohort.targets("validation"))
-    found = TfidfLogistic.fit(cohort.texts("train"), cohort.targets("train"), validation, cohort.labels, progress)
+    texts, targets = cohort.texts("train"), cohort.targets("train")
+    groups = cohort.part("train")["group"].to_list()
+    found = TfidfLogistic.fit(texts, targets, validation, cohort.labels, progress, groups=groups)
     with atomic_folder(folder / "model") as place:
         found.save(place)
     score = _macro_f1(validation[1], found.predict_proba(validation[0]))
