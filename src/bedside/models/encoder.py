@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 _INFERENCE_TOKENS = 8192
+_STEP = 16  # lengths are padded up to a multiple of this, so that few kernels have to be made for few shapes
 _WEIGHTS = "model.safetensors"
 Windows = list[list[int]]
 
@@ -25,13 +26,15 @@ Windows = list[list[int]]
 def quiet_libraries() -> None:
     """No bars and no advice from the libraries below: they could not know what matters here."""
     import os
+    from collections.abc import Callable
+    from typing import cast
 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    for silence in (logging.set_verbosity_error, logging.disable_progress_bar):
+        cast("Callable[[], None]", silence)()
 
 
 class Windowing:
@@ -100,24 +103,47 @@ def build_network(encoder: Any, labels: int, pooling: str) -> Any:
                 total, count = (hidden * weight).sum(dim=1), weight.sum(dim=1)
             sums = total.new_zeros(notes, total.shape[1]).index_add(0, owner, total)
             counts = count.new_zeros(notes, 1).index_add(0, owner, count)
-            return sums / counts
+            pooled: torch.Tensor = sums / counts
+            return pooled
 
         def forward(self, ids: torch.Tensor, mask: torch.Tensor, owner: torch.Tensor, notes: int) -> torch.Tensor:
-            return self.head(self.dropout(self.vectors(ids, mask, owner, notes)))
+            logits: torch.Tensor = self.head(self.dropout(self.vectors(ids, mask, owner, notes)))
+            return logits
 
     return Network()
 
 
-def collate(notes: Sequence[Windows], batch: Sequence[int], padding: int, device: Any) -> tuple[Any, Any, Any, int]:
-    """The tensors of a batch: ids and mask [windows, tokens], the note that owns each window, and how many notes."""
+def collate(
+    notes: Sequence[Windows], batch: Sequence[int], padding: int, device: Any, most: int = 0
+) -> tuple[Any, Any, Any, int]:
+    """The tensors of a batch: ids and mask [windows, tokens], the note that owns each window, and how many notes.
+
+    ``most`` is the longest window that the encoder takes; up to it, lengths are rounded up to a multiple of 16.
+    """
     import torch
 
     rows = [window for number in batch for window in notes[number]]
     owner = [place for place, number in enumerate(batch) for _ in notes[number]]
     longest = max(map(len, rows))
+    longest = max(longest, min(-(-longest // _STEP) * _STEP, most))
     ids = torch.tensor([row + [padding] * (longest - len(row)) for row in rows], device=device)
     mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=device)
     return ids, mask, torch.tensor(owner, device=device), len(batch)
+
+
+def probabilities(network: Any, notes: Sequence[Windows], padding: int, most: int) -> NDArray[np.float64]:
+    """[notes, labels] what a network answers to tokenised notes, short ones first, in batches of like lengths."""
+    import torch
+
+    found = np.empty((len(notes), network.head.out_features))
+    order = sorted(range(len(notes)), key=lambda number: sum(map(len, notes[number])))
+    device = next(network.parameters()).device
+    network.eval()
+    with torch.inference_mode():
+        for batch in batches(notes, order, _INFERENCE_TOKENS):
+            logits = network(*collate(notes, batch, padding, device, most))
+            found[batch] = torch.softmax(logits.double(), dim=1).cpu().numpy()
+    return found
 
 
 class EncoderDiagnoser:
@@ -142,7 +168,7 @@ class EncoderDiagnoser:
 
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            network = build_network(AutoModel.from_config(config), len(about["labels"]), about["pooling"])
+            network = build_network(_empty(AutoModel, config), len(about["labels"]), about["pooling"])
             network.load_state_dict(load_file(str(folder / _WEIGHTS)))
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             windowing = Windowing(tokenizer, about["window"], about["overlap"])
@@ -153,19 +179,8 @@ class EncoderDiagnoser:
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """[texts, labels] probabilities, in fp32 whatever the training was in."""
-        import torch
-
-        notes = self.windowing.cut(texts)
-        found = np.empty((len(notes), len(self.labels)))
-        order = sorted(range(len(notes)), key=lambda number: sum(map(len, notes[number])))
-        device = next(self.network.parameters()).device
         padding = self.windowing.tokenizer.pad_token_id or 0
-        self.network.eval()
-        with torch.inference_mode():
-            for batch in batches(notes, order, _INFERENCE_TOKENS):
-                logits = self.network(*collate(notes, batch, padding, device))
-                found[batch] = torch.softmax(logits.double(), dim=1).cpu().numpy()
-        return found
+        return probabilities(self.network, self.windowing.cut(texts), padding, self.windowing.window)
 
     def save(self, folder: Path) -> None:
         """Write weights, config and tokenizer to a folder."""
@@ -188,6 +203,11 @@ class EncoderDiagnoser:
             pooling=self.pooling,
             base=self.base,
         )
+
+
+def _empty(auto: Any, config: Any) -> Any:
+    """An encoder of this configuration, before its weights are read."""
+    return auto.from_config(config)
 
 
 def _forget_origin(path: Path) -> None:

@@ -22,15 +22,24 @@ from bedside.core.errors import ModelError
 from bedside.core.files import atomic_folder, require_space, write_json
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
-from bedside.models.encoder import Windowing, Windows, batches, build_network, collate, quiet_libraries
+from bedside.models.encoder import (
+    Windowing,
+    batches,
+    build_network,
+    collate,
+    probabilities,
+    quiet_libraries,
+)
 from bedside.protocol import ModelSection, TrainSection
 from bedside.training.device import choose_device, choose_precision
+from bedside.training.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from bedside.data import Cohort
     from bedside.models import EncoderDiagnoser
 
 _CLIP = 1.0
+_SOFT = 0.3  # what the warm head's logits are multiplied with: a head that is sure already teaches the encoder nothing
 _UNBALANCED = 3.0
 _BUCKET = 32  # batches that are sorted by length together, so that little is padded and order stays random
 
@@ -119,16 +128,22 @@ class _Run:
         self.device = choose_device(section.device)
         self.precision = choose_precision(section.precision, self.device)
         tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-        encoder = AutoModel.from_pretrained(place, local_files_only=True, dtype=torch.float32)
+        encoder = AutoModel.from_pretrained(
+            place, local_files_only=True, dtype=torch.float32, attn_implementation=_attention(self.device)
+        )
+        _without_dropout(encoder)
         limit = int(getattr(encoder.config, "max_position_embeddings", model.window))
-        self.window = min(model.window, limit)
+        self.window = min(model.window, limit, tokenizer.model_max_length)
         self.pooling = "mean" if model.pooling == "auto" else model.pooling
-        network = build_network(encoder, len(cohort.labels), self.pooling)
         self.windowing = Windowing(tokenizer, self.window, model.overlap)
         self.padding = tokenizer.pad_token_id or 0
         self.base = model.base
         self.targets = cohort.targets("train")
-        self.notes: list[Windows] = self.windowing.cut(cohort.texts("train"))
+        notes, held_out = (self.windowing.cut(cohort.texts(split)) for split in ("train", "validation"))
+        self.vocabulary = Vocabulary((notes, held_out), self.padding, encoder.get_input_embeddings().num_embeddings)
+        self.notes, self.held_out = self.vocabulary.numbered(notes), self.vocabulary.numbered(held_out)
+        self.vocabulary.shrink(encoder)
+        network = build_network(encoder, len(cohort.labels), self.pooling)
         self.log: list[dict[str, Any]] = []
         self._prepare(network)
 
@@ -212,9 +227,11 @@ class _Run:
         }
 
     def _diagnoser(self) -> EncoderDiagnoser:
+        """What was trained, with its whole vocabulary; the last act of a run."""
         from bedside.models import EncoderDiagnoser
 
         network = self.accelerator.unwrap_model(self.network, keep_fp32_wrapper=False)
+        self.vocabulary.restore(network.encoder)
         return EncoderDiagnoser(network, self.windowing, self.cohort.labels, self.pooling, self.base)
 
     def _epoch_batches(self, epoch: int) -> list[list[int]]:
@@ -230,6 +247,9 @@ class _Run:
             found += batches(self.notes, bucket, self.section.batch_tokens)
         return [found[place] for place in random.permutation(len(found)).tolist()]
 
+    def _collated(self, batch: list[int]) -> tuple[Any, Any, Any, int]:
+        return collate(self.notes, batch, self.padding, self.accelerator.device, self.window)
+
     def _epoch(self, epoch: int, task: Any, folder: Path) -> int:
         """One pass over the training cases; returns how many were seen."""
         import torch
@@ -240,7 +260,7 @@ class _Run:
         for batch in self._epoch_batches(epoch):
             targets = torch.tensor(self.targets[batch], device=self.accelerator.device)
             with self.accelerator.autocast():
-                logits = self.network(*collate(self.notes, batch, self.padding, self.accelerator.device))
+                logits = self.network(*self._collated(batch))
             loss = torch.nn.functional.cross_entropy(logits.float(), targets, weight=self.weights)
             value = float(loss.detach())
             self.log.append(
@@ -267,15 +287,17 @@ class _Run:
         import torch
 
         targets = self.cohort.targets("validation")
-        probabilities = self._diagnoser().predict_proba(self.cohort.texts("validation"))
-        score = _macro_f1(targets, probabilities)
-        loss = float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
+        with self.accelerator.autocast():
+            network = self.accelerator.unwrap_model(self.network)
+            found = probabilities(network, self.held_out, self.padding, self.window)
+        score = _macro_f1(targets, found)
+        loss = float(-np.log(np.maximum(found[np.arange(len(targets)), targets], 1e-12)).mean())
         self.log.append({"epoch": epoch, "validation_macro_f1": score, "validation_loss": loss})
         if best is not None and (score, -loss) <= (best.score, -best.loss):
             return best
         with torch.no_grad():
             state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-        called = frozenset(probabilities.argmax(axis=1).tolist())
+        called = frozenset(found.argmax(axis=1).tolist())
         return _Best(epoch, score, loss, called, state)
 
     def _warm_start(self) -> None:
@@ -293,8 +315,8 @@ class _Run:
         bias = bias - weights @ mean
         head = self.accelerator.unwrap_model(self.network).head
         with torch.no_grad():
-            head.weight.copy_(torch.tensor(weights))
-            head.bias.copy_(torch.tensor(bias))
+            head.weight.copy_(torch.tensor(_SOFT * weights))
+            head.bias.copy_(torch.tensor(_SOFT * bias))
 
     def _vectors(self) -> NDArray[np.float64]:
         """[notes, hidden] the untouched encoder's vectors of the training notes."""
@@ -307,7 +329,7 @@ class _Run:
         with self.progress.task("Warm start", total=len(order), unit="notes") as task, torch.inference_mode():
             for batch in batches(self.notes, order, 4 * self.section.batch_tokens):
                 with self.accelerator.autocast():
-                    vectors = network.vectors(*collate(self.notes, batch, self.padding, self.accelerator.device))
+                    vectors = network.vectors(*self._collated(batch))
                 found[batch] = vectors.float().cpu().numpy()
                 task.advance(len(batch))
         return found
@@ -323,6 +345,23 @@ class _Run:
         from bedside.core.files import write_text
 
         write_text(folder / "log.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.log))
+
+
+def _attention(device: str) -> str:
+    """Which attention to train with. On CPUs the fused one's backward pass is the slowest part of a step."""
+    return "eager" if device == "cpu" else "sdpa"
+
+
+def _without_dropout(encoder: Any) -> None:
+    """Switch dropout inside the encoder off: on CPUs its masks double a step's time. The head keeps its own."""
+    import torch
+
+    for part in encoder.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+        for name in ("attention_dropout", "dropout_prob"):
+            if isinstance(getattr(part, name, None), float):
+                setattr(part, name, 0.0)
 
 
 def _schedule(steps: int, warmup: float) -> Any:
