@@ -43,14 +43,17 @@ def predict(
     """Answer notes with the packaged model: a ranked differential, or "I don't know" and why."""
     from bedside.bundle import Bundle
     from bedside.cli.show import print_answer
-    from bedside.study.predict import answer_table, is_table, read_note
+    from bedside.study.predict import answer_table, decode_note, is_table, read_note
 
     bundle = Bundle.load(bundle_of(place))
     if len(notes) == 1 and is_table(notes[0]):
         written = answer_table(bundle, Path(notes[0]), text, output, top_k=top, progress=progress(quiet))
         typer.echo(f"Wrote {written.rows:,} answers to {written.path}: {written.account()}")
         return
-    texts = [sys.stdin.read() if note == "-" else read_note(Path(note)) for note in notes]
+    texts = [
+        decode_note(sys.stdin.buffer.read(), "standard input") if note == "-" else read_note(Path(note))
+        for note in notes
+    ]
     answers = [answer.to_json() for answer in bundle.diagnose(texts, top)]
     if as_json:
         typer.echo(json.dumps(answers if len(answers) > 1 else answers[0], indent=2, ensure_ascii=False))

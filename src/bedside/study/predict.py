@@ -13,6 +13,8 @@ from bedside.core.files import atomic_path
 from bedside.core.progress import SILENT, Progress
 
 _TABLES = (".csv", ".csv.gz", ".tsv", ".xlsx", ".jsonl", ".parquet")
+_HOW_GIVEN = "give a text file with one note, or - to read it from standard input"
+_LONGEST_NAME = 255  # bytes that file systems allow for a name
 _AT_ONCE = 256  # rows answered between two steps of the bar
 
 
@@ -38,15 +40,32 @@ def read_note(path: Path) -> str:
     """The note in a text file.
 
     Raises:
-        DataError: there is no such file, or it is not UTF-8 text.
+        DataError: there is no such file, or it cannot be read, or is not UTF-8 text.
     """
+    given = str(path)
+    if "\n" in given or any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in path.parts):
+        # A note in place of its file: it is not repeated.
+        raise DataError(f"What was given ({len(given):,} characters) is no file's name; {_HOW_GIVEN}.")
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError(f"{path} {what}; give a text file with one note, or - to read it from standard input.")
+        raise DataError(f"{path} {what}; {_HOW_GIVEN}.")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); {_HOW_GIVEN}.") from None
+    return decode_note(content, given)
+
+
+def decode_note(content: bytes, name: str) -> str:
+    """The text of a note's bytes.
+
+    Raises:
+        DataError: they are not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save the note as UTF-8.") from None
+        raise DataError(f"{name} is not UTF-8 text (byte {error.start}); save the note as UTF-8.") from None
 
 
 def answer_table(
