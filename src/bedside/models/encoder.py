@@ -163,6 +163,7 @@ class EncoderDiagnoser:
             ModelError: its files are missing or damaged.
         """
         quiet_libraries()
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -172,7 +173,7 @@ class EncoderDiagnoser:
             network.load_state_dict(load_file(str(folder / _WEIGHTS)))
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             windowing = Windowing(tokenizer, about["window"], about["overlap"])
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"The model in {folder} is damaged ({type(error).__name__}); train it again.") from error
         network.eval()
         return cls(network, windowing, about["labels"], about["pooling"], about["base"])

@@ -145,6 +145,7 @@ class _Run:
         self.vocabulary.shrink(encoder)
         network = build_network(encoder, len(cohort.labels), self.pooling)
         self.log: list[dict[str, Any]] = []
+        self.taken = 0  # steps
         self._prepare(network)
 
     def _prepare(self, network: Any) -> None:
@@ -263,13 +264,12 @@ class _Run:
                 logits = self.network(*self._collated(batch))
             loss = torch.nn.functional.cross_entropy(logits.float(), targets, weight=self.weights)
             value = float(loss.detach())
-            self.log.append(
-                {"epoch": epoch, "step": len(self.log) + 1, "loss": value if math.isfinite(value) else None}
-            )
+            self.taken += 1
+            self.log.append({"epoch": epoch, "step": self.taken, "loss": value if math.isfinite(value) else None})
             if not math.isfinite(value):
                 self._write_log(folder)
                 raise ModelError(
-                    f"The loss is {value} at step {len(self.log)} of epoch {epoch}, so nothing was kept; "
+                    f"The loss is {value} at step {self.taken} of epoch {epoch}, so nothing was kept; "
                     "lower train.learning_rate, or set train.precision to fp32."
                 )
             self.accelerator.backward(loss)
