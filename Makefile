@@ -13,6 +13,9 @@ test: check
 	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 $(VENV)/.installed: pyproject.toml constraints.txt
