@@ -33,6 +33,7 @@ _PER_LABEL = {
 _GATE = 0.05
 _COMMONEST = 12
 TOO_FEW = "too few to say"
+_UNBROKEN = TOO_FEW.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def with_interval(figure: Mapping[str, Any] | None) -> str:
@@ -246,7 +247,7 @@ def _each_label(sheet: Any, metrics: Mapping[str, Any]) -> None:
 
     shown = ("sensitivity", "specificity", "ppv", "npv", "auroc")
     rows = [
-        [label, one["cases"], *(with_interval(one[name]) for name in shown), TOO_FEW if one["too_few"] else ""]
+        [label, one["cases"], *(with_interval(one[name]) for name in shown), _UNBROKEN if one["too_few"] else ""]
         for label, one in sorted(metrics["test"]["model"]["per_label"].items(), key=order)
     ]
     sheet.section(
@@ -297,13 +298,14 @@ def _methods(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _checks(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Gates and warnings in words."""
-    error, perfect = metrics["test"]["model"]["ece"]["value"], metrics["calibration"]["ece_if_perfect"]["high"]
+    figure, perfect = metrics["test"]["model"]["ece"], metrics["calibration"]["ece_if_perfect"]["high"]
+    few = f" {figure['events']:,} wrong answers are {TOO_FEW}." if figure.get("too_few") else ""
     rows = [
         (
-            "PASS" if _calibrated(metrics) else "WARN",
+            "PASS" if _calibrated(metrics) and not few else "WARN",
             "Calibration",
-            f"Debiased ECE {error:.3f}; a perfectly calibrated model would show up to {perfect:.3f} at this number of "
-            "cases.",
+            f"Debiased ECE {figure['value']:.3f}; a perfectly calibrated model would show up to {perfect:.3f} at this "
+            f"number of cases.{few}",
         ),
         _answers(metrics["abstention"]),
     ]

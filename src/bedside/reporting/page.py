@@ -35,7 +35,7 @@ footer{padding:2rem 1rem;font-size:.9rem}.skip{position:absolute;left:-99rem}.sk
 --other:#8a5a00;--pass:#146c3a;--warn:#8a5a00;--fail:#a3212b}@page{size:A4;margin:14mm}body{font-size:10pt}
 main,header,footer{padding:0;max-width:none}table{font-size:7.5pt}td,th{padding:.15rem .3rem}.i{display:block}
 .box{overflow:visible}h2{break-after:avoid;margin-top:1.4rem}figure,tr,li{break-inside:avoid}thead{display:table-header-group}
-.wide svg{max-width:100%}details:not([open]),.skip{display:none}}
+.wide svg{max-width:100%}.skip{display:none}details::details-content{content-visibility:visible;block-size:auto}}
 """
 _WITH_INTERVAL = re.compile(r"([+−-]?\d[\d,]*(?:\.\d+)?%?)(?: (\([^)]*\)))?")
 _RANGE = re.compile(r"[+−-]?\d[\d.,]*(?:–| to )[+−-]?\d[\d.,]*")
