@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -136,3 +139,35 @@ def products(study: Path) -> dict[str, str]:
 def leftovers(study: Path) -> list[str]:
     """Temporary files and folders that somebody left in a study."""
     return sorted(place.relative_to(study).as_posix() for place in study.rglob(".*") if place.name != ".lock")
+
+
+class Serving(NamedTuple):
+    """A ``bedside serve`` under way: where it listens, the key that it showed, and the file with what it wrote."""
+
+    url: str
+    key: str
+    log: Path
+
+
+@contextlib.contextmanager
+def serving(place: Path, log: Path, *, code: str | None = None, **environment: str) -> Iterator[Serving]:
+    """The real ``bedside serve`` with a new key on a free port, in a process of its own; ended like a service."""
+    words = command("serve", place, "--port", "0", "--new-key", code=code)
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(words, stdout=file, stderr=file, env={**os.environ, **environment})
+        try:
+            yield Serving(*_announced(process, log), log)
+        finally:
+            process.terminate()
+            ended = process.wait(60)
+    assert ended == 0, log.read_text(encoding="utf-8")
+
+
+def _announced(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
+    """The address and the key, once the server says that it listens."""
+    while process.poll() is None:
+        said = log.read_text(encoding="utf-8")
+        if "Ctrl-C stops it." in said:
+            return re.findall(r" on (http://\S+)", said)[0], re.findall(r"BEDSIDE_KEY=(\S+)", said)[0]
+        time.sleep(0.05)
+    raise AssertionError(log.read_text(encoding="utf-8"))
