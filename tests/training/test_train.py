@@ -88,6 +88,19 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(cohort, tiny, tmp
     assert sha256_tree(tmp_path / "other" / "model")["model.safetensors"] != first["model.safetensors"]
 
 
+def test_a_step_of_several_batches_is_a_step_of_one(cohort, tiny, tmp_path, monkeypatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.nn, "Dropout", torch.nn.Identity)  # its masks would depend on the batches
+    losses = {}
+    for name, tokens in (("one", 100_000), ("several", 64)):
+        # Both see all notes in each step, so that the order of the notes does not matter.
+        run(cohort, tiny, tmp_path / name, epochs=5, batch_tokens=tokens, step_notes=1000, class_weights="on")
+        losses[name] = [line["loss"] for line in log_of(tmp_path / name) if "loss" in line]
+    assert len(losses["one"]) == 5
+    assert losses["several"] == pytest.approx(losses["one"], rel=1e-6)
+
+
 def test_training_the_rows_in_use_is_training_the_table(cohort, tiny, tmp_path, monkeypatch) -> None:
     from safetensors.numpy import load_file
 

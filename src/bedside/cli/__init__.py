@@ -19,6 +19,9 @@ _WITHHELD = (
     "This is a fault in bedside. The error's own message is withheld, because it may hold text of a note; "
     "BEDSIDE_DEBUG=1 shows it."
 )
+# How long a thread of a matrix product spins while it waits for the others. The library's default suits a machine that
+# does nothing else; where another process takes a core, it wastes whole seconds.
+_SPINS = ("GOMP_SPINCOUNT", "10000")
 _KEPT = "Stopped. A study keeps the stages that were finished; the same command goes on after them."
 
 
@@ -33,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from bedside.cli.app import app
     from bedside.core.errors import BedsideError
 
+    os.environ.setdefault(*_SPINS)  # read when torch is first imported
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(args=words, standalone_mode=False, prog_name="bedside")

@@ -104,7 +104,7 @@ class Abstention:
 
     def _decide(self, top: float, words: int) -> Decision:
         if words < self.fewest_words:
-            message = f"{words} words; at least {self.fewest_words} needed"
+            message = f"{words} word{'' if words == 1 else 's'}; at least {self.fewest_words} needed"
             return Decision("insufficient_information", (Reason("too_short", message),))
         if self.threshold is None:
             return Decision("low_confidence", (Reason("not_certified", self._why_not()),))

@@ -152,6 +152,9 @@ class TrainSection(Section):
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
     batch_tokens: int = Field(1536, ge=64, description="tokens in a batch: many short notes or few long ones")
+    step_notes: int = Field(
+        16, ge=1, description="notes behind a step at least; batches of long notes are added up until there are as many"
+    )
     warm_start: bool = Field(
         True, description="start the head from a logistic regression on the untouched model's vectors"
     )

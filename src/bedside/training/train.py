@@ -164,7 +164,7 @@ class _Run:
             {"params": plain, "weight_decay": 0.0},  # biases and norms are not pulled to zero
         ]
         optimiser = torch.optim.AdamW(groups, lr=self.section.learning_rate, fused=self.device in {"cpu", "cuda"})
-        steps = self.section.epochs * len(self._epoch_batches(1))
+        steps = self.section.epochs * len(self._steps(1))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _schedule(steps, self.section.warmup))
         self.steps = steps
         self.network, self.optimiser = self.accelerator.prepare(network, optimiser)
@@ -235,8 +235,8 @@ class _Run:
         self.vocabulary.restore(network.encoder)
         return EncoderDiagnoser(network, self.windowing, self.cohort.labels, self.pooling, self.base)
 
-    def _epoch_batches(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch, in an order that depends on the seed and the epoch only."""
+    def _steps(self, epoch: int) -> list[list[list[int]]]:
+        """The steps of an epoch, each of one batch or several, in an order that seed and epoch alone decide."""
         random = np.random.default_rng(derive(self.seed, "train", "order", str(epoch)))
         order = random.permutation(len(self.notes)).tolist()
         lengths = [sum(map(len, note)) for note in self.notes]
@@ -246,7 +246,13 @@ class _Run:
         for start in range(0, len(order), size):
             bucket = sorted(order[start : start + size], key=lengths.__getitem__)
             found += batches(self.notes, bucket, self.section.batch_tokens)
-        return [found[place] for place in random.permutation(len(found)).tolist()]
+        steps: list[list[list[int]]] = []
+        for place in random.permutation(len(found)).tolist():
+            if steps and sum(map(len, steps[-1])) < self.section.step_notes:
+                steps[-1].append(found[place])
+            else:
+                steps.append([found[place]])
+        return steps
 
     def _collated(self, batch: list[int]) -> tuple[Any, Any, Any, int]:
         return collate(self.notes, batch, self.padding, self.accelerator.device, self.window)
@@ -258,12 +264,8 @@ class _Run:
         self.network.train()
         torch.manual_seed(derive(self.seed, "train", "dropout", str(epoch)))
         seen = 0
-        for batch in self._epoch_batches(epoch):
-            targets = torch.tensor(self.targets[batch], device=self.accelerator.device)
-            with self.accelerator.autocast():
-                logits = self.network(*self._collated(batch))
-            loss = torch.nn.functional.cross_entropy(logits.float(), targets, weight=self.weights)
-            value = float(loss.detach())
+        for step in self._steps(epoch):
+            value = self._gradient(step)
             self.taken += 1
             self.log.append({"epoch": epoch, "step": self.taken, "loss": value if math.isfinite(value) else None})
             if not math.isfinite(value):
@@ -272,15 +274,29 @@ class _Run:
                     f"The loss is {value} at step {self.taken} of epoch {epoch}, so nothing was kept; "
                     "lower train.learning_rate, or set train.precision to fp32."
                 )
-            self.accelerator.backward(loss)
             self.accelerator.clip_grad_norm_(self.network.parameters(), _CLIP)
             self.optimiser.step()
             self.schedule.step()
             self.optimiser.zero_grad(set_to_none=True)
-            seen += len(batch)
+            seen += sum(map(len, step))
             task.advance()
             task.note(f"loss {value:.3f}")
         return seen
+
+    def _gradient(self, step: list[list[int]]) -> float:
+        """The gradient of a step: the mean over all its notes, however many batches they came in; returns the loss."""
+        import torch
+
+        targets = [torch.tensor(self.targets[batch], device=self.accelerator.device) for batch in step]
+        whole = sum(float(len(one) if self.weights is None else self.weights[one].sum()) for one in targets)
+        total = 0.0
+        for batch, wanted in zip(step, targets, strict=True):
+            with self.accelerator.autocast():
+                logits = self.network(*self._collated(batch))
+            loss = torch.nn.functional.cross_entropy(logits.float(), wanted, weight=self.weights, reduction="sum")
+            self.accelerator.backward(loss / whole)
+            total += float(loss.detach()) / whole
+        return total
 
     def _assess(self, epoch: int, best: _Best | None) -> _Best:
         """The better of the best so far and the present weights, by validation macro-F1, then by the loss."""
