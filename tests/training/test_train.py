@@ -128,7 +128,7 @@ def test_a_loss_that_is_no_number_stops_at_once_and_keeps_nothing(cohort, tiny, 
 
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", broken)
     with pytest.raises(ModelError, match="at step 3"):
-        run(cohort, tiny, tmp_path, epochs=2)
+        run(cohort, tiny, tmp_path, epochs=2, step_notes=1)
     assert not (tmp_path / "model").exists()
     assert log_of(tmp_path)[-1] == {"epoch": 1, "step": 3, "loss": None}
 
