@@ -20,7 +20,8 @@ h1{font-size:1.7rem;line-height:1.2;margin:0;overflow-wrap:anywhere}h2{font-size
 p,ul.checks{max-width:52rem}.sub,footer,caption,figcaption,summary{color:var(--faint)}
 caption,figcaption{text-align:left;font-size:.9rem;padding:.2rem 0;max-width:52rem}
 .notice{border-left:.3rem solid var(--other);background:var(--soft);padding:.6rem .8rem;margin:1rem 0}
-.box{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}
+.box{overflow-x:auto;margin:.6rem 0}table{min-width:min(24rem,100%);border-collapse:collapse;
+font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 thead th{border-bottom:2px solid var(--line);vertical-align:bottom}tbody tr:nth-child(even){background:var(--soft)}
 td.n,th.n{text-align:right}td.n{white-space:nowrap}.i{color:var(--faint)}

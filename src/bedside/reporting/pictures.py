@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bedside.reporting.page import details, table
 
 _ROW = 24
-_LEFT = 190  # room for the names of bars
+_LEFT = 215  # room for the names of bars
 _WIDTH = 520
 _PLOT, _AXIS, _TOP = 330, 52, 12  # side of a plot, room for its axis, space above
 _STRIP = 64  # height of the histogram under a reliability diagram
