@@ -78,6 +78,7 @@ class Stage:
         sources: the files outside the study that it reads, by a name for each.
         sealed: whether no file may be added to its folder afterwards, so that the manifest lies beside it.
         room: bytes on the disk that it may need, asked before it begins.
+        ready: raises what is known to be missing before any stage has begun.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Stage:
     sources: Callable[[Path, Protocol], dict[str, Path]] = lambda _folder, _protocol: {}
     sealed: bool = False
     room: Callable[[Setting], int] = lambda _setting: 0
+    ready: Callable[[Protocol], None] = lambda _protocol: None
 
     def manifest(self, study: Path) -> Path:
         """Where the stage's manifest lies in a study."""
@@ -115,6 +117,13 @@ def _weights(_folder: Path, protocol: Protocol) -> dict[str, Path]:
     place = weights.locate(protocol.model.base)
     files = sorted(place.glob("*.safetensors")) + sorted(place.glob("*.json")) if place else []
     return {f"base/{file.name}": file for file in files}
+
+
+def _model_at_hand(protocol: Protocol) -> None:
+    """An unknown or absent base model is told before a long preparation, not after it."""
+    from bedside.models import weights
+
+    weights.locate(protocol.model.base)
 
 
 def _room_prepare(setting: Setting) -> int:
@@ -335,6 +344,7 @@ STAGES = (
         says="fine-tunes the base model",
         room=_room_train,
         sources=_weights,
+        ready=_model_at_hand,
     ),
     Stage(
         "evaluate",

@@ -105,6 +105,9 @@ class Study:
         forced = (until or "evaluate") if again else None
         with self._alone():
             self._clear_leftovers()
+            for stage in stages:
+                if not stage.manifest(self.folder).is_file():
+                    stage.ready(self.protocol)
             return tuple(
                 self._pass(stage, number, len(stages), stage.name == forced, progress)
                 for number, stage in enumerate(stages, start=1)
