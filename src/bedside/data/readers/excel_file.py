@@ -95,10 +95,15 @@ def _cut_cells(frame: pl.DataFrame) -> list[str]:
     """Columns with cells at a workbook's limit: the note went on."""
     import polars as pl
 
-    counts = frame.select((pl.all().str.len_chars() == LONGEST_CELL).sum()).row(0) if frame.height else ()
+    # A workbook counts in units of UTF-16, where an emoji is two; some programs that write one count characters.
+    characters = pl.all().str.len_chars()
+    units = characters + pl.all().str.count_matches(r"[\x{10000}-\x{10FFFF}]")
+    full = (characters == LONGEST_CELL) | (units == LONGEST_CELL)
+    counts = frame.select(full.sum()).row(0) if frame.height else ()
     return [
-        f"column '{name}' has {count:,} cells of exactly {LONGEST_CELL:,} characters, the most a workbook holds: "
-        "those notes are cut; export from the source as .csv"
+        f"column '{name}' has {count:,} cell{'' if count == 1 else 's'} of exactly {LONGEST_CELL:,} characters, the "
+        f"most a workbook holds: {'that note is' if count == 1 else 'those notes are'} cut; export from the source as "
+        ".csv"
         for name, count in zip(frame.columns, counts, strict=False)
         if count
     ]
