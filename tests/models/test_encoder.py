@@ -40,6 +40,21 @@ def test_windows_hold_every_token_and_overlap_as_told(diagnoser) -> None:
     assert [len(windows) for windows in windowing.cut(["", "cough"])] == [1, 1]
 
 
+@given(length=st.integers(0, 400), room=st.integers(4, 60), overlap=st.integers(0, 30))
+@settings(max_examples=200, deadline=None)
+def test_windows_are_few_and_of_even_length(diagnoser, length, room, overlap) -> None:
+    overlap = min(overlap, (room + 2) // 2, room - 1)
+    windowing = Windowing(diagnoser.windowing.tokenizer, room + 2, overlap)
+    ids = list(range(length))
+    inner = [window[1:-1] for window in windowing._windows(ids)]
+    assert sorted({token for window in inner for token in window}) == ids
+    assert all(len(window) <= room for window in inner)
+    assert all(one[len(one) - overlap :] == other[:overlap] for one, other in zip(inner, inner[1:], strict=False))
+    assert max(map(len, inner)) - min(map(len, inner)) < len(inner)
+    if length > room:
+        assert length > room + (len(inner) - 2) * (room - overlap)  # one window less would not hold them
+
+
 @given(
     lengths=st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=4), min_size=1, max_size=30),
     tokens=st.integers(16, 400),

@@ -59,9 +59,12 @@ class Windowing:
         return [self._windows(ids) for ids in found]
 
     def _windows(self, ids: list[int]) -> Windows:
+        """As few windows as hold all tokens, of even length: a short last one would be padded up to the first."""
         room = self.window - len(self._before) - len(self._after)
-        starts = range(0, max(len(ids) - self.overlap, 1), room - self.overlap)
-        return [[*self._before, *ids[start : start + room], *self._after] for start in starts]
+        count = max(-(-(len(ids) - self.overlap) // (room - self.overlap)), 1)
+        size = -(-(len(ids) + (count - 1) * self.overlap) // count)
+        starts = range(0, count * (size - self.overlap), size - self.overlap) if count > 1 else (0,)
+        return [[*self._before, *ids[start : start + size], *self._after] for start in starts]
 
 
 def batches(notes: Sequence[Windows], order: Sequence[int], tokens: int) -> Iterator[list[int]]:
