@@ -17,7 +17,7 @@ from bedside.models.diagnoser import describe
 if TYPE_CHECKING:
     import torch
 
-_INFERENCE_TOKENS = 8192
+_INFERENCE_TOKENS = 2048  # larger batches leave the caches of a CPU and are slower
 _STEP = 16  # lengths are padded up to a multiple of this, so that few kernels have to be made for few shapes
 _WEIGHTS = "model.safetensors"
 Windows = list[list[int]]

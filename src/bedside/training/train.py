@@ -343,7 +343,7 @@ class _Run:
         found = np.empty((len(self.notes), network.head.in_features))
         order = sorted(range(len(self.notes)), key=lambda number: sum(map(len, self.notes[number])))
         with self.progress.task("Warm start", total=len(order), unit="notes") as task, torch.inference_mode():
-            for batch in batches(self.notes, order, 4 * self.section.batch_tokens):
+            for batch in batches(self.notes, order, self.section.batch_tokens):
                 with self.accelerator.autocast():
                     vectors = network.vectors(*self._collated(batch))
                 found[batch] = vectors.float().cpu().numpy()
