@@ -53,3 +53,12 @@ def test_equal_confidences_share_a_bin_whatever_their_order() -> None:
     mixed = np.random.default_rng(0).permutation(60)
     assert len(set(zip(confidence[mixed].tolist(), equal_mass_bins(confidence[mixed]).tolist(), strict=True))) == 3
     assert np.bincount(equal_mass_bins(np.random.default_rng(0).random(150))).tolist() == [10] * 15
+
+
+def test_luck_does_not_make_an_interval_of_no_width() -> None:
+    confidence = np.repeat(np.linspace(0.3, 0.8, 15), 20)
+    right = np.concatenate([np.arange(20) < round(20 * stated) for stated in np.linspace(0.3, 0.8, 15)])
+    found = calibration_error(confidence, right, np.arange(300))
+    assert found.debiased == 0.0
+    assert found.low == 0.0
+    assert found.high > 0.03

@@ -99,7 +99,8 @@ def calibration_error(
     The interval is a test-inversion bootstrap (Carpenter 1999): the true errors under which a simulated plain error
     would be as small or as large as the one seen with more than half of 1 - ``level``. How the true gaps spread over
     the bins is not known, and the part of chance depends on it; the ends are the widest of three ways: as seen, even,
-    and only where a gap stands out of its own error.
+    and only where a gap stands out of its own error. The upper end is never under the one that a perfect model's
+    usual error would give (power-constrained limits: Cowan, Cranmer, Gross and Vitells 2011).
 
     Args:
         confidence: [cases] the probability of the first label.
@@ -212,6 +213,8 @@ def _invert(held: _Binned, seen: float, noise: Floats, tail: float) -> tuple[flo
     low = 0.0
     if float((simulated(0.0) >= seen).mean()) <= tail:
         low = true(_search(lambda scale: float((simulated(scale) >= seen).mean()) > tail, 0.0, 64.0))
+    # Luck that makes the seen error less than a perfect model usually shows must not rule everything out.
+    seen = max(seen, float(np.median(simulated(0.0))))
     top = 2.0
     while float((simulated(top) <= seen).mean()) > tail and top < 64:
         top *= 2
