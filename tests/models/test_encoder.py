@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_windows_are_few_and_of_even_length(diagnoser, length, room, overlap) ->
     inner = [window[1:-1] for window in windowing._windows(ids)]
     assert sorted({token for window in inner for token in window}) == ids
     assert all(len(window) <= room for window in inner)
-    assert all(one[len(one) - overlap :] == other[:overlap] for one, other in zip(inner, inner[1:], strict=False))
+    assert all(one[len(one) - overlap :] == other[:overlap] for one, other in itertools.pairwise(inner))
     assert max(map(len, inner)) - min(map(len, inner)) < len(inner)
     if length > room:
         assert length > room + (len(inner) - 2) * (room - overlap)  # one window less would not hold them
