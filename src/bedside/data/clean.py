@@ -25,6 +25,11 @@ _LINE_EDGES = re.compile(r" *\n *")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
+def without_marks(text: str) -> str:
+    """Text without control characters and marks that nobody sees, which names and labels carry by accident."""
+    return _INVISIBLE.sub("", text)
+
+
 def clean_text(text: str, section: CleanSection) -> str:
     """Make one text uniform; applying it twice changes nothing more.
 
@@ -39,7 +44,7 @@ def clean_text(text: str, section: CleanSection) -> str:
 
 def _once(text: str, section: CleanSection) -> str:
     if section.controls:
-        text = _JOINERS.sub("", _INVISIBLE.sub("", text))
+        text = _JOINERS.sub("", without_marks(text))
     if section.unicode == "NFC":
         text = unicodedata.normalize("NFC", text)
     if section.whitespace:

@@ -94,7 +94,7 @@ class Cohort:
             metadata = pl.read_parquet_metadata(path)
             frame = pl.read_parquet(path)
             report = read_json(folder / "report.json")
-        except (pl.exceptions.PolarsError, OSError, json.JSONDecodeError) as error:
+        except (pl.exceptions.PolarsError, OSError, ValueError) as error:
             raise DataError(f"{path} or its report is damaged; run the prepare stage again.") from error
         if metadata.get("bedside.schema") != _SCHEMA:
             raise DataError(f"{path} was not written by a version of bedside that this one reads; prepare it again.")

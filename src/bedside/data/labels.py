@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedside.core.errors import DataError
+from bedside.data.clean import without_marks
 from bedside.data.split import groups_per_label
 
 FEWEST_GROUPS = 4  # one for each split
@@ -22,8 +23,8 @@ _PLURAL = re.compile(r"(?<=[a-z]{3})(?<!s)s\b")
 
 
 def tidy(label: str) -> str:
-    """A label without stray white space, in one Unicode form."""
-    return " ".join(unicodedata.normalize("NFC", label).replace("\ufeff", "").split())
+    """A label without stray white space and invisible marks, in one Unicode form."""
+    return " ".join(unicodedata.normalize("NFC", without_marks(label)).split())
 
 
 def lookalikes(counts: Mapping[str, int]) -> dict[str, str]:

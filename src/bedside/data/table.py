@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bedside.core.errors import DataError
+from bedside.data.clean import without_marks
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,7 +57,7 @@ def name_columns(cells: Sequence[str], file: str) -> tuple[list[str], list[str]]
     remarks: list[str] = []
     taken: set[str] = set()
     for place, cell in enumerate(cells, start=1):
-        name = " ".join(cell.replace("\ufeff", "").replace("\x00", "").split())
+        name = " ".join(without_marks(cell).split())
         if len(name) > LONGEST_NAME:
             raise DataError(
                 f"{file}: the first row holds a cell of {len(name):,} characters in column {place}, so it is "
