@@ -40,3 +40,13 @@ def test_a_label_of_three_cases_is_refused_by_name_or_dropped(shared_data) -> No
     with pytest.raises(DataError, match="Physical Medicine"):
         cohort_of(path, label="primary_specialty")
     assert cohort_of(path, label="primary_specialty", rare="drop").frame.height == 1766
+
+
+def test_a_table_with_a_row_a_label_is_called_ill_posed(shared_data) -> None:
+    from bedside.data.report import page
+
+    cohort = cohort_of(shared_data / "mtsamples" / "mtsamples_full.csv.gz", rare="drop")
+    said = " | ".join(cohort.report["warnings"])
+    assert "2,165 texts stand under more than one label" in said
+    assert "asking for a single one is ill-posed" in said
+    assert "4,999 rows kept hold" in page(cohort.report)

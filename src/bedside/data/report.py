@@ -279,6 +279,8 @@ def _verdicts(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "INFO",
             "Duplicates",
+            f"{sum(one['cases'] for one in report['labels'].values()):,} rows kept hold "
+            f"{duplicates['exact']['distinct']:,} different texts. "
             f"{duplicates['exact']['rows']:,} rows have an exact twin, {near['rows']:,} a near one "
             f"(overlap {near['threshold']:g}); they stay on one side.",
         ),
