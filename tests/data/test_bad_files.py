@@ -121,7 +121,7 @@ def test_a_class_with_one_row_is_named_with_the_way_on(write, tmp_path, capsys) 
     folder = tmp_path / "study"
     assert main(["init", str(path), "--into", str(folder), "--quiet"]) == 0
     said = capsys.readouterr().out
-    assert "Borreliosis (1 cases" in said
+    assert "Borreliosis (1 case" in said
     assert 'uncomment rare = "drop"' in said
     sentence = refused(["prepare", str(folder), "--quiet"], "Borreliosis", capsys)
     assert 'rare = "drop"' in sentence

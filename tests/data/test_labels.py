@@ -85,7 +85,7 @@ def test_rare_labels_are_dropped_merged_or_cut_by_number() -> None:
 def test_many_cases_of_one_patient_are_no_rare_label() -> None:
     labels = ["a"] * 50 + ["b"] * 50 + ["c"] * 50
     groups = np.asarray([*range(50), *range(50, 100), *[100] * 50])
-    with pytest.raises(DataError, match=r"c \(50 cases in 1 groups\).*near_duplicate"):
+    with pytest.raises(DataError, match=r"c \(50 cases in 1 group\).*near_duplicate"):
         apply_rare(labels, groups, "drop")
 
 

@@ -107,6 +107,14 @@ def test_a_damaged_model_is_a_sentence(diagnoser, tmp_path, file) -> None:
         load_diagnoser(tmp_path)
 
 
+def test_a_model_whose_notes_were_cut_otherwise_is_refused(diagnoser, tmp_path) -> None:
+    diagnoser.save(tmp_path)
+    about = json.loads((tmp_path / "diagnoser.json").read_text(encoding="utf-8"))
+    (tmp_path / "diagnoser.json").write_text(json.dumps({**about, "cut": "otherwise"}), encoding="utf-8")
+    with pytest.raises(ModelError, match="cuts long notes otherwise"):
+        load_diagnoser(tmp_path)
+
+
 def test_an_unknown_kind_is_named(tmp_path) -> None:
     (tmp_path / "diagnoser.json").write_text(json.dumps({"kind": "oracle", "labels": []}), encoding="utf-8")
     with pytest.raises(ModelError, match="'oracle'"):

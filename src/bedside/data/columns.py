@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from bedside.core.errors import DataError
 from bedside.core.progress import SILENT, Progress
 from bedside.data.duplicates import exact_texts, find_duplicates, join_groups
-from bedside.data.labels import FEWEST_GROUPS, MANY_CASES, lookalikes, tidy
+from bedside.data.labels import FEWEST_GROUPS, MANY_CASES, lookalikes, of, tidy
 from bedside.data.leaks import ONE_TO_ONE, one_to_one, tells
 from bedside.data.readers import read
 from bedside.data.report import FEW_TEST_CASES
@@ -413,7 +413,7 @@ def _propose_rare(view: _View, labels: Sequence[str], groups: NDArray[np.int64],
     small = sorted(label for label in counts if spread[label] < FEWEST_GROUPS)
     tied = [label for label in small if counts[label] >= MANY_CASES]
     if tied:
-        _propose_near(view, [f"{label} ({counts[label]:,} cases, {spread[label]} groups)" for label in tied])
+        _propose_near(view, [f"{label} ({of(counts[label], 'case')}, {of(spread[label], 'group')})" for label in tied])
     if isinstance(chosen, int):
         few = sorted(label for label in counts if counts[label] < chosen)
         if few:
@@ -425,7 +425,7 @@ def _propose_rare(view: _View, labels: Sequence[str], groups: NDArray[np.int64],
     small = [label for label in small if label not in tied]
     if not small:
         return
-    shown = ", ".join(f"{label} ({counts[label]:,} cases, {spread[label]} groups)" for label in small[:10])
+    shown = ", ".join(f"{label} ({of(counts[label], 'case')}, {of(spread[label], 'group')})" for label in small[:10])
     shown += f" and {len(small) - 10} more" if len(small) > 10 else ""
     rare = f"{_count(small, 'label')} cannot reach every split, with fewer than {FEWEST_GROUPS} groups: {shown}"
     view.say("rare", rare)

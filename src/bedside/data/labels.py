@@ -109,9 +109,14 @@ def _listed(small: Sequence[str], cases: Mapping[str, int]) -> str:
     return f"{len(small)} rare label{'' if len(small) == 1 else 's'} ({shown})"
 
 
+def of(count: int, what: str) -> str:
+    """``1 case``, ``3 cases``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _tied_refusal(tied: Sequence[str], cases: Mapping[str, int], spread: Mapping[str, int]) -> str:
     """The sentence for labels with many cases that all hang together."""
-    shown = ", ".join(f"{label} ({cases[label]:,} cases in {spread[label]} groups)" for label in tied[:5])
+    shown = ", ".join(f"{label} ({of(cases[label], 'case')} in {of(spread[label], 'group')})" for label in tied[:5])
     more = f" and {len(tied) - 5} more" if len(tied) > 5 else ""
     return (
         f"{len(tied)} label{' has' if len(tied) == 1 else 's have'} many cases but fewer than {FEWEST_GROUPS} groups, "
@@ -122,7 +127,7 @@ def _tied_refusal(tied: Sequence[str], cases: Mapping[str, int], spread: Mapping
 
 def _refusal(small: Sequence[str], cases: Mapping[str, int], spread: Mapping[str, int]) -> str:
     """The sentence that names labels which cannot reach every split."""
-    shown = ", ".join(f"{label} ({cases[label]:,} cases in {spread[label]} groups)" for label in small[:10])
+    shown = ", ".join(f"{label} ({of(cases[label], 'case')} in {of(spread[label], 'group')})" for label in small[:10])
     more = f" and {len(small) - 10} more" if len(small) > 10 else ""
     noun, them = ("label has", "it") if len(small) == 1 else ("labels have", "them")
     several = len(small) > 1 and sum(spread[label] for label in small) >= FEWEST_GROUPS

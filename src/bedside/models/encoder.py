@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _INFERENCE_TOKENS = 2048  # larger batches leave the caches of a CPU and are slower
 _STEP = 16  # lengths are padded up to a multiple of this, so that few kernels have to be made for few shapes
 _WEIGHTS = "model.safetensors"
+_CUT = "even windows"  # how long notes are cut; a model answers rightly only to notes cut as those it learned from
 Windows = list[list[int]]
 
 
@@ -170,6 +171,8 @@ class EncoderDiagnoser:
         from safetensors.torch import load_file
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+        if about.get("cut") != _CUT:
+            raise ModelError(f"The model in {folder} cuts long notes otherwise than this version; train it again.")
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             network = build_network(_empty(AutoModel, config), len(about["labels"]), about["pooling"])
@@ -204,6 +207,7 @@ class EncoderDiagnoser:
             self.labels,
             window=self.windowing.window,
             overlap=self.windowing.overlap,
+            cut=_CUT,
             pooling=self.pooling,
             base=self.base,
         )
