@@ -68,12 +68,14 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:
     """The figures beside the baselines', and which is better."""
-    from bedside.evaluation.report import summary_rows, verdict
+    from bedside.evaluation.report import leak, summary_rows, verdict
 
     test = metrics["test"]
     _table([f"{test['n']:,} test cases", "model", "TF-IDF + LR", "majority"], summary_rows(metrics))
     typer.echo("")
     prose(f"In brackets the {metrics['confidence']:.0%} interval. {verdict(metrics)}")
+    if "naive" in metrics:
+        prose(leak(metrics))
 
 
 def print_next(study: Study, until: str | None) -> None:

@@ -196,6 +196,7 @@ def _train(setting: Setting) -> None:
 def _evaluate(setting: Setting) -> None:
     from bedside.evaluation import evaluate
     from bedside.models import load_diagnoser
+    from bedside.study.naive import naive_score
 
     protocol, cohort = setting.protocol, setting.cohort()
     look = _open_test(setting)
@@ -206,6 +207,13 @@ def _evaluate(setting: Setting) -> None:
         {name: load_diagnoser(baselines / name) for name in ("majority", "tfidf")},
         protocol.evaluate,
         protocol.answer,
+        seed=protocol.study.seed,
+        progress=setting.progress,
+    )
+    result.metrics["naive"] = naive_score(
+        cohort,
+        resamples=protocol.evaluate.resamples,
+        confidence=protocol.evaluate.confidence,
         seed=protocol.study.seed,
         progress=setting.progress,
     )
