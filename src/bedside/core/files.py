@@ -210,7 +210,9 @@ def sha256_json(value: Any) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """The SHA-256 of a file, read in pieces so that its size does not matter."""
+    """The SHA-256 of a file, read in pieces so that its size does not matter; of a folder, over all its files'."""
+    if path.is_dir():
+        return sha256_json(sha256_tree(path))
     digest = hashlib.sha256()
     with path.open("rb") as handle:
         while piece := handle.read(_CHUNK):

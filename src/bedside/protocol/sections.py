@@ -37,7 +37,9 @@ class StudySection(Section):
 class DataSection(Section):
     """Where the cases come from, and which column is what."""
 
-    source: str = Field(description="the table of notes: .csv, .tsv, .xlsx, .jsonl, .parquet (csv may be .gz)")
+    source: str = Field(
+        description="the notes: .csv, .tsv, .xlsx, .jsonl, .parquet (csv may be .gz), or FHIR: a file or a folder"
+    )
     text: Column | list[Column] = Field(
         description="the column with the note; a list of columns is joined in that order, with their names as headings"
     )
@@ -65,6 +67,9 @@ class DataSection(Section):
     encoding: str = Field("auto", description="of a text file; 'auto' looks at the bytes and says what it saw")
     separator: str = Field("auto", description="between columns of a csv: ',' ';' '|' or a tab; 'auto' looks")
     sheet: str | None = Field(None, description="of a workbook; the first if not given")
+    note_types: list[str] = Field(
+        default_factory=list, description="of FHIR: the types of notes to take, by LOINC code or name; empty takes all"
+    )
 
     @field_validator("rare")
     @classmethod

@@ -105,7 +105,9 @@ def find(name: str) -> Stage:
 
 
 def _table(folder: Path, protocol: Protocol) -> dict[str, Path]:
-    return {"table": folder / Path(protocol.data.source).expanduser()}
+    from bedside.data.readers import files_of
+
+    return files_of(protocol.data.source, folder)
 
 
 def _weights(_folder: Path, protocol: Protocol) -> dict[str, Path]:

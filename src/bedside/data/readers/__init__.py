@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 from pathlib import Path
 
 from bedside.core.errors import DataError
@@ -14,6 +15,7 @@ from bedside.core.progress import SILENT, Progress
 from bedside.data.table import Table, damaged_cells, decimal_commas, marked_cells, require_rows
 from bedside.protocol import DataSection
 
+_LONGEST_LOOK = 1 << 24  # of the first line, to tell what is in it
 _READERS = {
     ".csv": "csv_file",
     ".txt": "csv_file",
@@ -24,6 +26,7 @@ _READERS = {
     ".jsonl": "jsonl_file",
     ".ndjson": "jsonl_file",
     ".parquet": "parquet_file",
+    ".json": "fhir_r4",
 }
 
 
@@ -58,15 +61,22 @@ def read(data: DataSection, base: Path, progress: Progress = SILENT, *, tell: bo
 
 
 def resolve(source: str, base: Path) -> Path:
-    """The source's path; absent, a folder, or unreadable is said in one sentence.
+    """The source's path; absent, a folder of no known format, or unreadable is said in one sentence.
 
     Raises:
         DataError: there is no such file.
     """
+    from bedside.data.readers import fhir_r4
+
     path = Path(source).expanduser()
     path = path if path.is_absolute() else base / path
     if path.is_dir():
-        raise DataError(f"{path} is a folder; name the table inside it (data.source).")
+        if fhir_r4.holds(path):
+            return path
+        raise DataError(
+            f"{path} is a folder; name the table inside it (data.source). A folder is read as a whole only if it holds "
+            "FHIR (.json, .ndjson)."
+        )
     if not path.is_file():
         beside = sorted(file.name for file in path.parent.glob("*") if file.suffix in _READERS or file.suffix == ".gz")
         near = f"; beside it lie {', '.join(beside[:5])}" if beside else ""
@@ -74,8 +84,43 @@ def resolve(source: str, base: Path) -> Path:
     return path
 
 
+def files_of(source: str, base: Path) -> dict[str, Path]:
+    """The files behind a source by a name for each: a manifest notices when one of them changes.
+
+    Files in a folder are named by their places, because exports name them after patients.
+    """
+    from bedside.data.readers import fhir_r4
+
+    path = base / Path(source).expanduser()
+    if not path.is_dir():
+        return {"table": path}
+    return {f"table/{place}": file for place, file in enumerate(fhir_r4.files_in(path), start=1)}
+
+
 def _reader_of(path: Path) -> str:
-    """Which reader knows this file's name."""
+    """Which reader knows this file: by its name, and JSON lines by what the first one holds."""
+    if path.is_dir():
+        return "fhir_r4"
+    known = _by_name(path)
+    return _by_first_line(path) if known == "jsonl_file" else known
+
+
+def _by_first_line(path: Path) -> str:
+    """Which reader JSON lines are for."""
+    from bedside.data.readers import fhir_r4, question_sets
+
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            value = json.loads(file.readline(_LONGEST_LOOK))
+    except (OSError, ValueError, RecursionError):
+        return "jsonl_file"  # which says what is wrong with it
+    if fhir_r4.is_resource(value):
+        return "fhir_r4"
+    return "question_sets" if isinstance(value, dict) and question_sets.recognises(value) else "jsonl_file"
+
+
+def _by_name(path: Path) -> str:
+    """Which reader a file's name asks for."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes = suffixes[:-1]
