@@ -21,13 +21,14 @@ from pydantic import ValidationError
 from bedside.core.errors import DataError
 from bedside.core.progress import SILENT, Progress
 from bedside.data.duplicates import exact_texts, find_duplicates, join_groups
-from bedside.data.labels import FEWEST_GROUPS, MANY_CASES, lookalikes, of, tidy
+from bedside.data.labels import FEWEST_GROUPS, MANY_CASES, lookalikes, sized, tidy
 from bedside.data.leaks import ONE_TO_ONE, one_to_one, tells
 from bedside.data.readers import read
 from bedside.data.report import FEW_TEST_CASES
 from bedside.data.split import groups_per_label
 from bedside.data.table import Table, is_absent, numbers, text_or_null
 from bedside.data.times import time_rank
+from bedside.data.wording import counted
 from bedside.protocol import DataSection, SplitSection
 
 if TYPE_CHECKING:
@@ -413,21 +414,23 @@ def _propose_rare(view: _View, labels: Sequence[str], groups: NDArray[np.int64],
     small = sorted(label for label in counts if spread[label] < FEWEST_GROUPS)
     tied = [label for label in small if counts[label] >= MANY_CASES]
     if tied:
-        _propose_near(view, [f"{label} ({of(counts[label], 'case')}, {of(spread[label], 'group')})" for label in tied])
+        _propose_near(view, sized(tied, counts, spread, ", "))
     if isinstance(chosen, int):
         few = sorted(label for label in counts if counts[label] < chosen)
         if few:
             cases = sum(counts[label] for label in few)
             view.warnings.append(
-                f"{_count(few, 'label')} with under {chosen:,} cases ({cases:,} in all) will be left out"
+                f"{counted(len(few), 'label')} with under {chosen:,} cases ({cases:,} in all) will be left out"
             )
         return
     small = [label for label in small if label not in tied]
     if not small:
         return
-    shown = ", ".join(f"{label} ({of(counts[label], 'case')}, {of(spread[label], 'group')})" for label in small[:10])
+    shown = ", ".join(
+        f"{label} ({counted(counts[label], 'case')}, {counted(spread[label], 'group')})" for label in small[:10]
+    )
     shown += f" and {len(small) - 10} more" if len(small) > 10 else ""
-    rare = f"{_count(small, 'label')} cannot reach every split, with fewer than {FEWEST_GROUPS} groups: {shown}"
+    rare = f"{counted(len(small), 'label')} cannot reach every split, with fewer than {FEWEST_GROUPS} groups: {shown}"
     view.say("rare", rare)
     if chosen != "refuse":
         doing = "left out" if chosen == "drop" else f"read as '{str(chosen)[6:]}'"
@@ -453,14 +456,9 @@ def _propose_near(view: _View, tied: Sequence[str]) -> None:
         [f"near-duplicates tie the cases of a label together: {', '.join(tied[:10])}", threshold]
     )
     view.warnings.append(
-        f"near-duplicates tie the cases of {_count(tied, 'label')} together: {', '.join(tied[:10])}; if the texts come "
-        f"from a template, uncomment {threshold} in protocol.toml"
+        f"near-duplicates tie the cases of {counted(len(tied), 'label')} together: {', '.join(tied[:10])}; if the "
+        f"texts come from a template, uncomment {threshold} in protocol.toml"
     )
-
-
-def _count(things: Sequence[str], noun: str) -> str:
-    """How many of a thing, in the right number."""
-    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def _say_thin(view: _View, counts: Counter[str]) -> None:
@@ -470,7 +468,7 @@ def _say_thin(view: _View, counts: Counter[str]) -> None:
     if not thin:
         return
     shown = ", ".join(thin[:8]) + (f" and {len(thin) - 8} more" if len(thin) > 8 else "")
-    every = f"each of the {len(counts)} labels" if len(thin) == len(counts) else _count(thin, "label")
+    every = f"each of the {len(counts)} labels" if len(thin) == len(counts) else counted(len(thin), "label")
     view.warnings.append(
         f"{every} would have fewer than {FEW_TEST_CASES} test cases of {total:,} labelled rows, so the figures of a "
         f"single label will be too uncertain to say much{'' if len(thin) == len(counts) else ': ' + shown}"

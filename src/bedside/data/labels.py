@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bedside.core.errors import DataError
 from bedside.data.clean import without_marks
 from bedside.data.split import groups_per_label
+from bedside.data.wording import counted
 
 FEWEST_GROUPS = 4  # one for each split
 MANY_CASES = 40  # a label with so many cases in fewer groups is not rare: its texts are alike
@@ -109,14 +110,16 @@ def _listed(small: Sequence[str], cases: Mapping[str, int]) -> str:
     return f"{len(small)} rare label{'' if len(small) == 1 else 's'} ({shown})"
 
 
-def of(count: int, what: str) -> str:
-    """``1 case``, ``3 cases``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def sized(labels: Sequence[str], cases: Mapping[str, int], spread: Mapping[str, int], between: str) -> list[str]:
+    """Each label with its cases and groups, ``between`` the two: ``Gout (3 cases in 1 group)``."""
+    return [f"{one} ({counted(cases[one], 'case')}{between}{counted(spread[one], 'group')})" for one in labels]
 
 
 def _tied_refusal(tied: Sequence[str], cases: Mapping[str, int], spread: Mapping[str, int]) -> str:
     """The sentence for labels with many cases that all hang together."""
-    shown = ", ".join(f"{label} ({of(cases[label], 'case')} in {of(spread[label], 'group')})" for label in tied[:5])
+    shown = ", ".join(
+        f"{label} ({counted(cases[label], 'case')} in {counted(spread[label], 'group')})" for label in tied[:5]
+    )
     more = f" and {len(tied) - 5} more" if len(tied) > 5 else ""
     return (
         f"{len(tied)} label{' has' if len(tied) == 1 else 's have'} many cases but fewer than {FEWEST_GROUPS} groups, "
@@ -127,7 +130,9 @@ def _tied_refusal(tied: Sequence[str], cases: Mapping[str, int], spread: Mapping
 
 def _refusal(small: Sequence[str], cases: Mapping[str, int], spread: Mapping[str, int]) -> str:
     """The sentence that names labels which cannot reach every split."""
-    shown = ", ".join(f"{label} ({of(cases[label], 'case')} in {of(spread[label], 'group')})" for label in small[:10])
+    shown = ", ".join(
+        f"{label} ({counted(cases[label], 'case')} in {counted(spread[label], 'group')})" for label in small[:10]
+    )
     more = f" and {len(small) - 10} more" if len(small) > 10 else ""
     noun, them = ("label has", "it") if len(small) == 1 else ("labels have", "them")
     several = len(small) > 1 and sum(spread[label] for label in small) >= FEWEST_GROUPS

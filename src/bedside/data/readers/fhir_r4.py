@@ -27,8 +27,9 @@ from typing import Any, TypeGuard
 from bedside.core.errors import DataError
 from bedside.core.progress import Progress
 from bedside.data.readers.encoding import find_encoding, opener_of
-from bedside.data.readers.records import counted, table_of
+from bedside.data.readers.records import table_of
 from bedside.data.table import Table
+from bedside.data.wording import counted
 from bedside.protocol import DataSection
 
 Resource = Mapping[str, Any]

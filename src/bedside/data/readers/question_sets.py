@@ -20,8 +20,9 @@ from typing import Any
 from bedside.core.errors import DataError
 from bedside.core.progress import Progress
 from bedside.data.readers.encoding import encoding_text, find_encoding, opener_of
-from bedside.data.readers.records import counted, table_of
+from bedside.data.readers.records import table_of
 from bedside.data.table import Table
+from bedside.data.wording import counted
 from bedside.protocol import DataSection
 
 Values = Mapping[str, Any]

@@ -36,8 +36,3 @@ def frame_of(records: Sequence[Mapping[str, str]], columns: Sequence[str]) -> pl
 
     values = {name: [record.get(name, "") for record in records] for name in columns}
     return pl.DataFrame(values, schema=dict.fromkeys(columns, pl.String))
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """A count with its noun: ``1 note``, ``2,000 notes``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
