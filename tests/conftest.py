@@ -7,6 +7,7 @@ be installed (``BEDSIDE_REQUIRE_ALL=1``, as ``.ci/run`` does) such a skip is a f
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# A shell starts what it puts in the background with Ctrl-C ignored, and every process started from there inherits that;
+# the tests that press Ctrl-C say how a program in the foreground behaves.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 DATA = Path(os.environ.get("BEDSIDE_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
