@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from bedside.data.edits import apply
+from bedside.data.mojibake import mojibake
 from bedside.protocol import CleanSection
 
 # Control characters except tab, line feed and carriage return; zero-width marks, soft hyphen, direction marks.
@@ -17,6 +19,9 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f"
     "\ufeff\ufff9-\ufffb]"
 )
+# Between two digits these may stand for a dash or a space that was lost: 2-3 is not 23.
+_DASHES = "\u00ad\u200b"
+_UNSEEN = re.compile(f"{_INVISIBLE.pattern}+")
 # Joiners hold letters together in Persian, Indic scripts and emoji; between Latin letters and digits they are litter.
 _JOINERS = re.compile("(?<=[\x20-\x7e])[\u200c\u200d]|[\u200c\u200d](?=[\x20-\x7e])")
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -42,9 +47,19 @@ def clean_text(text: str, section: CleanSection) -> str:
         text = fresh
 
 
+def _litter(found: re.Match[str]) -> str:
+    """Nothing; but between two digits the marks that may have been a dash."""
+    text, start, end = found.string, found.start(), found.end()
+    if text[start - 1 : start].isdigit() and text[end : end + 1].isdigit():
+        return "".join(mark for mark in found[0] if mark in _DASHES)
+    return ""
+
+
 def _once(text: str, section: CleanSection) -> str:
+    if section.mojibake:
+        text = apply(text, mojibake(text))
     if section.controls:
-        text = _JOINERS.sub("", without_marks(text))
+        text = _JOINERS.sub("", _UNSEEN.sub(_litter, text))
     if section.unicode == "NFC":
         text = unicodedata.normalize("NFC", text)
     if section.whitespace:

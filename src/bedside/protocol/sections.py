@@ -92,6 +92,7 @@ class CleanSection(Section):
     unicode: Literal["NFC", "off"] = Field("NFC", description="one form for letters that Unicode can write in two ways")
     whitespace: bool = Field(True, description="odd spaces become spaces, line ends become \\n, blank runs shrink")
     controls: bool = Field(True, description="invisible control and zero-width characters are removed")
+    mojibake: bool = Field(True, description="letters that were read in the wrong encoding are put right (ftfy)")
 
 
 class SplitSection(Section):

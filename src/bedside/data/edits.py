@@ -1,0 +1,72 @@
+"""What a rule changed in a text, as a list that can be shown, counted and undone.
+
+A rule is a function of one text alone that returns edits; it never rewrites by itself. So whatever cleaning did can be
+taken back to the letter, and whatever must not be touched can be checked against what was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bedside.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One replacement; offsets are code points of the text before any of its edits, and the end is exclusive.
+
+    Attributes:
+        start: where the replaced part begins.
+        end: where it ends; equal to ``start`` where something is put in.
+        original: what stood there.
+        replacement: what stands there now.
+        rule: what changed it, for the count: ``mojibake``, ``abbreviations``, ``boilerplate``.
+    """
+
+    start: int
+    end: int
+    original: str
+    replacement: str
+    rule: str
+
+
+def apply(text: str, edits: Iterable[Edit]) -> str:
+    """The text with its edits made.
+
+    Raises:
+        DataError: an edit is not of this text, or two edits overlap; the offsets are named, the text is not.
+    """
+    parts, at = [], 0
+    for one in _ordered(edits):
+        if one.start < at or text[one.start : one.end] != one.original or one.end < one.start:
+            raise DataError(
+                f"the edit at {one.start}–{one.end} (rule '{one.rule}') does not fit this text of {len(text):,} "
+                "characters; edits fit only the text that they were made from, and do not overlap."
+            )
+        parts += [text[at : one.start], one.replacement]
+        at = one.end
+    return "".join([*parts, text[at:]])
+
+
+def restore(text: str, edits: Iterable[Edit]) -> str:
+    """The text as it was before its edits.
+
+    Raises:
+        DataError: the text is not what these edits lead to.
+    """
+    return apply(text, undone(_ordered(edits)))
+
+
+def undone(edits: Sequence[Edit]) -> list[Edit]:
+    """The edits, in order, that take the edited text back."""
+    back, shift = [], 0
+    for one in edits:
+        start = one.start + shift
+        back.append(Edit(start, start + len(one.replacement), one.replacement, one.original, one.rule))
+        shift += len(one.replacement) - len(one.original)
+    return back
+
+
+def _ordered(edits: Iterable[Edit]) -> list[Edit]:
+    return sorted(edits, key=lambda one: (one.start, one.end))
