@@ -6,7 +6,7 @@ take minutes, a sample of held-out texts is compared, and the report says how ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from bedside.core.progress import SILENT, Progress
 from bedside.data.duplicates import EPSILON, word_matrix, words
 
 _WORK = 1_500_000_000  # word matches that may be counted, about ten seconds' worth
-_BLOCK = 64
+_CELLS = 1 << 24  # of a block of held-out texts against all: what is in memory at once
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def count_crossings(
     near: list[tuple[int, int]] = []
     checked = 0
     if threshold < 1 and held_out:
-        near, checked = _near_pairs([key.split(" ") for key in first], splits[rows], threshold, progress)
+        near, checked = _near_pairs((key.split(" ") for key in first), splits[rows], threshold, progress)
     pairs = tuple((int(rows[a]), int(rows[b])) for a, b in near)
     return Crossings(_on_both_sides(patients, splits), exact, pairs, checked, held_out)
 
@@ -78,7 +78,7 @@ def _on_both_sides(names: Sequence[str], splits: NDArray[np.int64]) -> int:
 
 
 def _near_pairs(
-    sets: list[list[str]], splits: NDArray[np.int64], threshold: float, progress: Progress
+    sets: Iterable[list[str]], splits: NDArray[np.int64], threshold: float, progress: Progress
 ) -> tuple[list[tuple[int, int]], int]:
     """Near-duplicate pairs in different splits, and how many held-out texts were compared with all."""
     matrix = word_matrix(sets)
@@ -88,10 +88,11 @@ def _near_pairs(
     work = np.add.reduceat(frequency[matrix.indices], matrix.indptr[:-1])[held].cumsum()
     held = held[: max(int(np.searchsorted(work, _WORK)), 1)]
     others = matrix.T.tocsr()
+    width = min(max(_CELLS // len(lengths), 1), 64)
     found: list[tuple[int, int]] = []
     with progress.task("checking that nothing crosses", total=len(held), unit="texts") as task:
-        for start in range(0, len(held), _BLOCK):
-            block = held[start : start + _BLOCK]
+        for start in range(0, len(held), width):
+            block = held[start : start + width]
             shared = (matrix[block] @ others).toarray()
             union = lengths[block][:, None] + lengths[None, :] - shared
             close = (shared >= threshold * union - EPSILON) & (splits[block][:, None] != splits[None, :])

@@ -7,8 +7,11 @@ on whole word sets, reaches the threshold. Banding may miss a pair at the very t
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,7 +65,7 @@ def find_duplicates(texts: Sequence[str], threshold: float, progress: Progress =
     exact, keys = exact_texts(texts)
     if threshold >= 1 or len(keys) < 2:
         return Duplicates(exact, exact.copy(), keys)
-    clusters = _near([key.split(" ") for key in keys], threshold, progress)
+    clusters = _near(keys, threshold, progress)
     return Duplicates(exact, clusters[exact], keys)
 
 
@@ -114,32 +117,36 @@ def join_groups(size: int, *parts: NDArray[np.int64]) -> NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
-def word_matrix(sets: Sequence[Sequence[str]]) -> csr_array:
-    """[texts, words] with a 1 where the text holds the word; words are numbered as they come."""
+def word_matrix(sets: Iterable[Iterable[str]]) -> csr_array:
+    """[texts, words] with a 1 where the text holds the word; words are numbered as they come.
+
+    The texts' words are taken one text at a time, so a generator keeps memory small: the words of a million notes, all
+    as strings at once, would fill 5 GB.
+    """
     from scipy.sparse import csr_array
 
-    numbers: dict[str, int] = {}
-    starts = np.zeros(len(sets) + 1, dtype=np.int64)
-    pieces: list[NDArray[np.int32]] = []
-    for place, tokens in enumerate(sets):
-        held = {numbers.setdefault(word, len(numbers)) for word in tokens}
-        pieces.append(np.fromiter(held, dtype=np.int32, count=len(held)))
-        starts[place + 1] = starts[place] + len(held)
-    columns = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)
+    numbers: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+    columns, lengths = array("i"), array("q", [0])
+    for tokens in sets:
+        held = set(map(numbers.__getitem__, tokens))
+        columns.extend(held)
+        lengths.append(len(held))
+    starts = np.cumsum(np.frombuffer(lengths, dtype=np.int64))
+    places = np.frombuffer(columns, dtype=np.int32) if columns else np.zeros(0, dtype=np.int32)
     matrix = csr_array(
-        (np.ones(len(columns), dtype=np.int32), columns, starts), shape=(len(sets), max(len(numbers), 1))
+        (np.ones(len(places), dtype=np.int32), places, starts), shape=(len(starts) - 1, max(len(numbers), 1))
     )
     matrix.sort_indices()
     return matrix
 
 
-def _near(sets: list[list[str]], threshold: float, progress: Progress) -> NDArray[np.int64]:
+def _near(keys: Sequence[str], threshold: float, progress: Progress) -> NDArray[np.int64]:
     """Connected components of the graph of near-duplicate pairs."""
-    matrix = word_matrix(sets)
+    matrix = word_matrix(key.split(" ") for key in keys)
     lengths = np.diff(matrix.indptr).astype(np.int64)
     bands, size = banding(threshold)
-    digests = _digests(sets, bands * size, progress)
-    cluster = np.arange(len(sets), dtype=np.int64)
+    digests = _digests(keys, bands * size, progress)
+    cluster = np.arange(len(keys), dtype=np.int64)
     with progress.task("comparing texts", total=bands, unit="bands") as task:
         for band in range(bands):
             for left, right in _candidates(digests, band, bands, size):
@@ -150,14 +157,14 @@ def _near(sets: list[list[str]], threshold: float, progress: Progress) -> NDArra
     return cluster
 
 
-def _digests(sets: list[list[str]], hashes: int, progress: Progress) -> NDArray[np.uint32]:
+def _digests(keys: Sequence[str], hashes: int, progress: Progress) -> NDArray[np.uint32]:
     """[texts, hashes] MinHash digests."""
     from rensa import RMinHash
 
-    digests = np.empty((len(sets), hashes), dtype=np.uint32)
-    with progress.task("hashing texts", total=len(sets), unit="texts") as task:
-        for start in range(0, len(sets), _CHUNK):
-            part = sets[start : start + _CHUNK]
+    digests = np.empty((len(keys), hashes), dtype=np.uint32)
+    with progress.task("hashing texts", total=len(keys), unit="texts") as task:
+        for start in range(0, len(keys), _CHUNK):
+            part = [key.split(" ") for key in keys[start : start + _CHUNK]]
             digests[start : start + len(part)] = RMinHash.digests_from_token_sets(
                 part, num_perm=hashes, seed=_HASH_SEED
             )
