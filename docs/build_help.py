@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_origin
 
 from bedside.protocol.sections import Protocol, Section
 
@@ -50,7 +51,7 @@ def verb_page(page: str, commands: tuple[str, ...]) -> str:
 
 def protocol_page(page: str) -> str:
     """The page of the protocol with every section and key put in."""
-    parts = [_section(name, field.annotation) for name, field in Protocol.model_fields.items()]
+    parts = [_section(f"[{name}]", field.annotation) for name, field in Protocol.model_fields.items()]
     return between(page, "keys", "\n\n".join(parts))
 
 
@@ -72,7 +73,12 @@ def _section(name: str, section: type[Section] | None) -> str:
         for key, field in section.model_fields.items()
     ]
     says = (section.__doc__ or "").strip().splitlines()[0]
-    return "\n".join([f"## `[{name}]`", "", says, "", "| key | default | is |", "|---|---|---|", *rows])
+    parts = ["\n".join([f"## `{name}`", "", says, "", "| key | default | is |", "|---|---|---|", *rows])]
+    for key, field in section.model_fields.items():
+        inner = get_args(field.annotation)[0] if get_origin(field.annotation) is list else None
+        if isinstance(inner, type) and issubclass(inner, Section):
+            parts.append(_section(f"[[{name.strip('[]')}.{key}]]", inner))
+    return "\n\n".join(parts)
 
 
 def _default(field: object) -> str:

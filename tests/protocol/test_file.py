@@ -21,7 +21,7 @@ def test_every_key_is_written_with_its_comment_and_read_back() -> None:
         start = lines.index(f"[{name}]")
         for key, field in type(section).model_fields.items():
             assert field.description, f"{name}.{key}"
-            heads = (f"{key} = ", f"# {key} = ", f"[{name}.{key}]")
+            heads = (f"{key} = ", f"# {key} = ", f"[{name}.{key}]", f"# [[{name}.{key}]]")
             place = next(number for number, line in enumerate(lines) if number > start and line.startswith(heads))
             assert lines[place - 1].startswith("# "), f"{name}.{key}"
 
@@ -33,6 +33,31 @@ def test_odd_values_come_back_as_they_were() -> None:
     changed = protocol.model_copy(update={"data": data})
     assert parse(render(changed)) == changed
     tomllib.loads(render(changed))
+
+
+def test_several_sources_come_back_as_they_were_and_their_faults_name_the_key() -> None:
+    head = '[data]\ntext = "note"\nlabel = "dx"\n'
+    first = '[[data.sources]]\nname = "a"\nsource = "a.csv"\n[data.sources.merge]\n"a b" = "c"\n'
+    second = '[[data.sources]]\nname = "b"\nsource = "b.csv"\ntext = ["x", "y"]\npatient = ""\n'
+    protocol = parse(head + first + second)
+    assert parse(render(protocol)) == protocol
+    assert [one.text for one in protocol.data.sources] == [None, ["x", "y"]]
+    for content, said in [
+        (head, "exactly one of source and [[data.sources]] must be given, and neither is"),
+        (head + 'source = "c.csv"\n' + first, "and both are"),
+        (head + first + second.replace('"b"', '"a"'), "two of data.sources have the name 'a'"),
+        (head + second + 'lable = "dx"\n', "data.sources.0.lable is not a key; did you mean data.sources.0.label?"),
+    ]:
+        with pytest.raises(ProtocolError) as caught:
+            parse(content)
+        assert said in str(caught.value)
+
+
+def test_a_password_in_an_address_is_not_shown_in_a_fault() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse('[data]\ntext = "note"\nlabel = "dx"\nsources = ["postgresql://user:hidden@host/db"]\n')
+    assert "hidden" not in str(caught.value)
+    assert "user:***@host" in str(caught.value)
 
 
 def test_all_faults_are_told_at_once_each_with_key_and_value() -> None:

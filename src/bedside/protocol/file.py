@@ -13,7 +13,7 @@ import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -23,6 +23,7 @@ from bedside.protocol.sections import Protocol, Section
 
 _BARE_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
 _LONGEST_VALUE_SHOWN = 60
+_PASSWORD = re.compile(r"(://[^\s:@/]*:)[^\s/]*@")  # in the URL of a database
 _TYPE_NAMES = frozenset(
     {"str", "int", "constrained-str", "list[constrained-str]"}
 )  # as pydantic names branches of a union
@@ -122,12 +123,25 @@ def _section_at(location: tuple[int | str, ...]) -> type[Section] | None:
     """The section that a location lies in."""
     owner: type[Section] = Protocol
     for part in location:
+        if isinstance(part, int):
+            continue  # the place in a list of sections
         field = owner.model_fields.get(str(part))
-        annotation = field.annotation if field else None
+        annotation = _listed(field.annotation if field else None)
         if not (isinstance(annotation, type) and issubclass(annotation, Section)):
             return None
         owner = annotation
     return owner
+
+
+def _listed(annotation: Any) -> Any:
+    """What a list is a list of; anything else as it is."""
+    return get_args(annotation)[0] if get_origin(annotation) is list else annotation
+
+
+def _holds_sections(annotation: Any) -> bool:
+    """Whether a key is a list of sections, which TOML writes as ``[[section.key]]``."""
+    inner = _listed(annotation)
+    return inner is not annotation and isinstance(inner, type) and issubclass(inner, Section)
 
 
 def _all_keys() -> Iterator[str]:
@@ -138,7 +152,7 @@ def _all_keys() -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = _PASSWORD.sub(r"\1***@", json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= _LONGEST_VALUE_SHOWN else text[: _LONGEST_VALUE_SHOWN - 1] + "…"
 
 
@@ -170,7 +184,9 @@ def _section_lines(name: str, section: Section, remarks: Mapping[str, list[str]]
         value = getattr(section, key)
         comment = [f"# {line}" for line in textwrap.wrap(field.description or "", 106)]
         remark = [f"# {line}" for line in remarks.get(f"{name}.{key}", [])]
-        if isinstance(value, dict):
+        if _holds_sections(field.annotation):
+            tables += ["", *comment, *remark, *_section_tables(f"{name}.{key}", value)]
+        elif isinstance(value, dict):
             # Below the head, so that a line that is uncommented lands in this table.
             tables += ["", *comment, f"[{name}.{key}]", *remark]
             tables += [f"{_key(inner)} = {_value(item)}" for inner, item in value.items()]
@@ -182,6 +198,21 @@ def _section_lines(name: str, section: Section, remarks: Mapping[str, list[str]]
             offered = value == field.default and any(line.startswith(f"# {key} = ") for line in remark)
             lines += [*comment, *remark, f"{'# ' if offered else ''}{key} = {_value(value)}"]
     return lines + tables
+
+
+def _section_tables(name: str, sections: Sequence[Section]) -> list[str]:
+    """A list of sections, each under its own head; an empty list is left out, or no head could be added by hand."""
+    lines: list[str] = [] if sections else [f"# [[{name}]]"]
+    for one in sections:
+        lines += ["", f"[[{name}]]"]
+        tables: list[str] = []
+        for key, value in one.model_dump(exclude_defaults=True).items():
+            if isinstance(value, dict):
+                tables += [f"[{name}.{key}]", *(f"{_key(inner)} = {_value(item)}" for inner, item in value.items())]
+            else:
+                lines.append(f"{key} = {_value(value)}")
+        lines += tables
+    return lines
 
 
 def _key(name: str) -> str:

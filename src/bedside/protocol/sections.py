@@ -34,12 +34,40 @@ class StudySection(Section):
     seed: int = Field(42, ge=0, description="the same seed and data give the same split, weights and figures")
 
 
+class SourceSection(Section):
+    """One of several sources. A column that is not named here has the name that it has under ``[data]``."""
+
+    name: str = Field(min_length=1, description="a short name, kept with each of its cases in the column 'source'")
+    source: str = Field(min_length=1, description="as data.source")
+    query: str | None = Field(None, description="as data.query")
+    text: Column | list[Column] | None = Field(None, description="its column for data.text; as many as there")
+    label: Column | None = Field(None, description="its column for data.label")
+    patient: str | None = Field(None, description="its column for data.patient; '' where it has none")
+    case_id: str | None = Field(None, description="its column for data.case_id; '' where it has none")
+    time: str | None = Field(None, description="its column for data.time; '' where it has none")
+    site: str | None = Field(None, description="its column for data.site; '' where it has none")
+    rename: dict[str, str] = Field(
+        default_factory=dict, description="other columns, to be read under another name: {'alter' = 'age'}"
+    )
+    merge: dict[str, str] = Field(
+        default_factory=dict, description="its labels to be read as another: {'Grippe' = 'Influenza'}"
+    )
+    encoding: str = Field("auto", description="as data.encoding")
+    separator: str = Field("auto", description="as data.separator")
+    sheet: str | None = Field(None, description="as data.sheet")
+    licence: str = Field("", description="under which it may be used; it goes into the report")
+    consent: str = Field("", description="on what ground the patients' texts may be used; it goes into the report")
+
+
 class DataSection(Section):
     """Where the cases come from, and which column is what."""
 
     source: str = Field(
-        description="the notes: .csv, .tsv, .xlsx, .jsonl, .parquet (csv may be .gz), or FHIR: a file or a folder"
+        "",
+        description="the notes: .csv, .tsv, .xlsx, .jsonl, .parquet (csv may be .gz), FHIR: a file or a folder, or a "
+        "database's URL (sqlite:///notes.db), which 'env:NAME' takes from an environment variable",
     )
+    query: str | None = Field(None, description="of a database: the SELECT whose rows are the cases")
     text: Column | list[Column] = Field(
         description="the column with the note; a list of columns is joined in that order, with their names as headings"
     )
@@ -70,6 +98,23 @@ class DataSection(Section):
     note_types: list[str] = Field(
         default_factory=list, description="of FHIR: the types of notes to take, by LOINC code or name; empty takes all"
     )
+    same_patients: bool = Field(
+        False, description="of several sources: whether equal ids of patients and cases are the same everywhere"
+    )
+    sources: list[SourceSection] = Field(
+        default_factory=list, description="several sources instead of one, each under its own [[data.sources]]"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DataSection:
+        if bool(self.source) == bool(self.sources):
+            both = "both are" if self.source else "neither is"
+            raise ValueError(f"exactly one of source and [[data.sources]] must be given, and {both}")
+        names = [one.name for one in self.sources]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two of data.sources have the name '{twice}'")
+        return self
 
     @field_validator("rare")
     @classmethod
