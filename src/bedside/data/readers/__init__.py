@@ -9,8 +9,10 @@ import dataclasses
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 from bedside.core.errors import DataError
+from bedside.core.files import sha256_file, sha256_json
 from bedside.core.progress import SILENT, Progress
 from bedside.data.table import Table, damaged_cells, decimal_commas, marked_cells, require_rows
 from bedside.protocol import DataSection
@@ -27,7 +29,11 @@ _READERS = {
     ".ndjson": "jsonl_file",
     ".parquet": "parquet_file",
     ".json": "fhir_r4",
+    ".xml": "pubmed_xml",
+    ".nxml": "pubmed_xml",
 }
+_PACKED = {".csv", ".tsv", ".txt", ".tab", ".xml", ".nxml"}  # read through gzip too
+_FOLDERS = ("fhir_r4", "pubmed_xml")  # asked in this order whether a folder is theirs
 
 
 def read(data: DataSection, base: Path, progress: Progress = SILENT, *, tell: bool = True) -> Table:
@@ -43,8 +49,7 @@ def read(data: DataSection, base: Path, progress: Progress = SILENT, *, tell: bo
         DataError: one sentence naming the file, and the row where there is one.
     """
     path = resolve(data.source, base)
-    reader = importlib.import_module(f"{__name__}.{_reader_of(path)}")
-    table: Table = reader.read(path, data, progress)
+    table: Table = _module(_reader_of(path)).read(path, data, progress)
     require_rows(table.frame, table.file)
     table = dataclasses.replace(
         table,
@@ -66,17 +71,15 @@ def resolve(source: str, base: Path) -> Path:
     Raises:
         DataError: there is no such file.
     """
-    from bedside.data.readers import fhir_r4
-
     path = Path(source).expanduser()
     path = path if path.is_absolute() else base / path
     if path.is_dir():
-        if fhir_r4.holds(path):
-            return path
-        raise DataError(
-            f"{path} is a folder; name the table inside it (data.source). A folder is read as a whole only if it holds "
-            "FHIR (.json, .ndjson)."
-        )
+        if _of_folder(path) is None:
+            raise DataError(
+                f"{path} is a folder; name the table inside it (data.source). A folder is read as a whole only if it "
+                "holds FHIR (.json, .ndjson) or articles of PubMed or PMC (.xml, .nxml)."
+            )
+        return path
     if not path.is_file():
         beside = sorted(file.name for file in path.parent.glob("*") if file.suffix in _READERS or file.suffix == ".gz")
         near = f"; beside it lie {', '.join(beside[:5])}" if beside else ""
@@ -89,18 +92,36 @@ def files_of(source: str, base: Path) -> dict[str, Path]:
 
     Files in a folder are named by their places, because exports name them after patients.
     """
-    from bedside.data.readers import fhir_r4
-
     path = base / Path(source).expanduser()
     if not path.is_dir():
         return {"table": path}
-    return {f"table/{place}": file for place, file in enumerate(fhir_r4.files_in(path), start=1)}
+    reader = _of_folder(path)
+    files = [] if reader is None else _module(reader).files_in(path)
+    return {f"table/{place}": file for place, file in enumerate(files, start=1)}
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a source: of a file, or over the files that are read of a folder, by their paths in it."""
+    if not path.is_dir():
+        return sha256_file(path)
+    files = files_of(str(path), Path()).values()
+    return sha256_json({file.relative_to(path).as_posix(): sha256_file(file) for file in files})
+
+
+def _module(reader: str) -> Any:
+    """A reader, imported when it is needed."""
+    return importlib.import_module(f"{__name__}.{reader}")
+
+
+def _of_folder(folder: Path) -> str | None:
+    """Which reader knows the files of a folder, or None."""
+    return next((reader for reader in _FOLDERS if _module(reader).holds(folder)), None)
 
 
 def _reader_of(path: Path) -> str:
-    """Which reader knows this file: by its name, and JSON lines by what the first one holds."""
+    """Which reader knows this source: by its name, and JSON lines by what the first one holds."""
     if path.is_dir():
-        return "fhir_r4"
+        return str(_of_folder(path))
     known = _by_name(path)
     return _by_first_line(path) if known == "jsonl_file" else known
 
@@ -124,9 +145,12 @@ def _by_name(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes[-1:] == [".gz"]:
         suffixes = suffixes[:-1]
-        if suffixes and suffixes[-1] in {".csv", ".tsv", ".txt", ".tab"}:
-            return "csv_file"
+        if suffixes and suffixes[-1] in _PACKED:
+            return _READERS[suffixes[-1]]
     elif suffixes and suffixes[-1] in _READERS:
         return _READERS[suffixes[-1]]
     known = ", ".join(_READERS)
-    raise DataError(f"{path.name} is of a format that is not read; known are {known} and .csv.gz: export it as one.")
+    raise DataError(
+        f"{path.name} is of a format that is not read; known are {known} and, packed, .csv.gz and .xml.gz: export it "
+        "as one."
+    )
