@@ -6,7 +6,7 @@ A cohort holds no identifier of the source: cases, patients and groups are keyed
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,14 @@ class Cohort:
         frame: ``case_id, text, label, patient, split, group`` and the columns that were kept.
         labels: sorted; the order of every probability matrix.
         report: counts of what was read, kept, dropped and found; JSON-able, without text of a case.
+        uncut: [cases] the texts with what is written after the moment of asking, where something was left out; for the
+            comparison with and without it, right after the preparation. It is never written.
     """
 
     frame: pl.DataFrame
     labels: tuple[str, ...]
     report: dict[str, Any]
+    uncut: tuple[str, ...] | None = field(default=None, repr=False)
 
     def part(self, split: str) -> pl.DataFrame:
         """The cases of one split.
@@ -67,7 +70,7 @@ class Cohort:
 
     def save(self, folder: Path) -> None:
         """Write ``cases.parquet``, ``report.json`` and ``report.html``; the same cohort gives the same bytes."""
-        from bedside.data.report import page
+        from bedside.data.report_page import page
 
         require_space(folder, 2 * int(self.frame.estimated_size()) + 1_000_000, "The cohort")
         metadata = {"bedside.schema": _SCHEMA, "bedside.labels": json.dumps(self.labels, ensure_ascii=False)}

@@ -24,10 +24,10 @@ from bedside.data.duplicates import exact_texts, find_duplicates, join_groups
 from bedside.data.labels import FEWEST_GROUPS, MANY_CASES, lookalikes, sized, tidy
 from bedside.data.leaks import ONE_TO_ONE, one_to_one, tells
 from bedside.data.readers import read
-from bedside.data.report import FEW_TEST_CASES
 from bedside.data.split import groups_per_label
 from bedside.data.table import Table, is_absent, numbers, text_or_null
 from bedside.data.times import time_rank
+from bedside.data.verdicts import FEW_TEST_CASES
 from bedside.data.wording import counted
 from bedside.protocol import DataSection, SplitSection
 

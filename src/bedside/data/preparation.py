@@ -17,19 +17,23 @@ from bedside.core.errors import DataError
 from bedside.core.files import sha256_bytes
 from bedside.core.keys import pseudonym
 from bedside.core.progress import SILENT, Progress
-from bedside.core.seeds import derive
 from bedside.data.clean import clean_text, join_sections
 from bedside.data.cohort import SPLITS, Cohort
 from bedside.data.crossings import Crossings, count_crossings
 from bedside.data.duplicates import Duplicates, find_duplicates, join_groups, words
-from bedside.data.labels import apply_rare, lookalikes, merged, positive_label, tidy
+from bedside.data.labels import apply_rare, merged, positive_label, tidy
+from bedside.data.moment import Cut, cut_cases, language_of, later_columns, without_later_columns
 from bedside.data.readers import read, resolve
-from bedside.data.split import assign, missing_labels
+from bedside.data.split import missing_labels
+from bedside.data.split_parts import describe, divide, folds_of, unreached
+from bedside.data.split_plan import Plan, plan_split
 from bedside.data.table import Table, is_absent, numbers, text_or_null
 from bedside.protocol import CleanSection, DataSection, SplitSection
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from bedside.data.lengths import TokenCounter
 
 _ATTEMPTS = 3
 
@@ -67,6 +71,7 @@ class Prepared:
     crossings: Crossings
     repaired: int
     positive: str | None
+    division: dict[str, Any]
 
 
 def prepare(
@@ -77,6 +82,7 @@ def prepare(
     base: Path,
     seed: int,
     key: bytes,
+    count_tokens: TokenCounter | None = None,
     progress: Progress = SILENT,
 ) -> Cohort:
     """Make a cohort from a table of notes.
@@ -88,43 +94,64 @@ def prepare(
         base: the folder that a relative ``data.source`` is relative to.
         seed: the study's seed.
         key: the site's secret key, for pseudonyms.
+        count_tokens: of the base model, where its tokenizer is at hand, for what the report says of long notes.
         progress: told what is done and what is odd.
 
     Raises:
         DataError: the table cannot be read or cannot carry the study; one sentence that says what to do.
     """
     from bedside.data.report import account
+    from bedside.data.verdicts import brief
 
     table = read(data, base, progress)
     require_columns(parts_of(data.model_dump()), table)
+    plan = plan_split(table, data, split)
+    _require_written(data, table)
+    whole, data = data, without_later_columns(data)
     cases = _cases(table, data, clean, progress)
+    moment = _leave_out(table, data, cases, progress)
+    cases.keep(plan.usable(cases.places), plan.missing)
     duplicates, groups, patients = _group(table, data, cases, split.near_duplicate, progress)
     cases.labels, stays, notes = apply_rare(cases.labels, groups, data.rare)
     cases.warnings += notes
     cases.keep(stays, "rare label")
-    duplicates = Duplicates(duplicates.exact[stays], duplicates.cluster[stays], duplicates.keys)
-    groups, patients = groups[stays], [one for one, kept in zip(patients, stays, strict=True) if kept]
-    labels = tuple(sorted(set(cases.labels)))
-    placed = _place(cases, labels, groups, duplicates, patients, split, seed, progress)
+    duplicates, groups, patients = _cut(stays, duplicates, groups, patients)
+    placed = _place(cases, groups, duplicates, patients, plan, data.rare, seed, progress)
+    labels, duplicates = placed.labels, placed.duplicates
     frame = _frame(table, data, cases, placed, key)
     positive = positive_label(labels, Counter(cases.labels), data.positive)
     done = Prepared(
-        table, resolve(data.source, base), cases, frame, labels, duplicates, placed.crossings, placed.repaired, positive
+        table,
+        resolve(data.source, base),
+        cases,
+        frame,
+        labels,
+        duplicates,
+        placed.crossings,
+        placed.repaired,
+        positive,
+        placed.division,
     )
-    report = account(done, data, clean, split, seed)
+    report = account(done, data, clean, split, seed, count_tokens=count_tokens, progress=progress)
     for sentence in report["warnings"][len(table.warnings) :]:  # those of the table were said while reading
         progress.warn(f"{sentence[:1].upper()}{sentence[1:]}.")
+    for sentence in brief(report):
+        progress.warn(sentence)
     progress.say(
         f"kept {frame.height:,} of {table.frame.height:,} rows: {len(labels)} labels, "
         + ", ".join(f"{name} {int((frame['split'] == name).sum()):,}" for name in SPLITS)
     )
-    return Cohort(frame, labels, report)
+    if moment is None:
+        return Cohort(frame, labels, report)
+    report["moment"] = {**moment, "columns": sorted(later_columns(whole))}
+    uncut = _texts(table.frame[cases.places], whole.text_columns(), clean, progress)
+    return Cohort(frame, labels, report, tuple(uncut))
 
 
 def parts_of(chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Which part each named column plays: pairs of a key of ``[data]`` and a column."""
     pairs = []
-    for key in ("text", "label", "patient", "case_id", "time", "site", "keep"):
+    for key in ("text", "label", "patient", "case_id", "time", "site", "note_type", "keep"):
         names = chosen.get(key) or []
         pairs += [(key, name) for name in ([names] if isinstance(names, str) else names)]
     return pairs
@@ -149,6 +176,13 @@ def require_columns(parts: Sequence[tuple[str, str]], table: Table) -> None:
                 "name another for one of them."
             )
         first.setdefault(name, key)
+
+
+def _require_written(data: DataSection, table: Table) -> None:
+    """Refuse a column of ``data.written`` that the file does not have: it would be left in without a word."""
+    for name in data.written:
+        if name not in table.frame.columns:
+            raise DataError(f"data.written names '{name}', no column of {table.file}{nearest(name, table.frame.columns)}.")
 
 
 def nearest(name: str, columns: Sequence[str]) -> str:
@@ -181,8 +215,24 @@ def _cases(table: Table, data: DataSection, clean: CleanSection, progress: Progr
         )
     cases.labels, idle = merged(cases.labels, data.merge)
     cases.warnings += idle
-    _say_lookalikes(cases)
     return cases
+
+
+def _leave_out(table: Table, data: DataSection, cases: Cases, progress: Progress) -> dict[str, Any] | None:
+    """Leave out what is written after the moment of asking; the account of it, or ``None`` where no moment is named."""
+    if not data.moment:
+        return None
+    cut = Cut.at(data.moment, language_of(cases.texts, data.language))
+    types = None if data.note_type is None else table.frame[data.note_type][cases.places].to_list()
+    done = cut_cases(cases.texts, types, cut, progress)
+    cases.texts = done.texts
+    cases.keep([bool(words(text)) for text in cases.texts], f"written after the moment of asking ({data.moment})")
+    if not cases.texts:
+        raise DataError(
+            f"{table.file}: of no note anything is at hand at data.moment = '{data.moment}': all are of a type that is "
+            "written later, and none has a heading that is known; take an earlier type of note, or a later moment."
+        )
+    return {"cut": cut.to_json(), **done.account()}
 
 
 def _texts(frame: pl.DataFrame, columns: list[str], clean: CleanSection, progress: Progress) -> list[str]:
@@ -194,15 +244,6 @@ def _texts(frame: pl.DataFrame, columns: list[str], clean: CleanSection, progres
             texts.append(join_sections(columns, cells))
             task.advance()
     return texts
-
-
-def _say_lookalikes(cases: Cases) -> None:
-    """Warn of labels that look like one, without joining them."""
-    twins = lookalikes(Counter(cases.labels))
-    if twins:
-        shown = ", ".join(f"'{old}' = '{new}'" for old, new in list(twins.items())[:5])
-        more = f" and {len(twins) - 5} more" if len(twins) > 5 else ""
-        cases.warnings.append(f"labels that look like one are kept apart; to join them set data.merge: {shown}{more}")
 
 
 def _group(
@@ -230,50 +271,71 @@ def _join(duplicates: Duplicates, patients: Sequence[str], *more: NDArray[np.int
 
 @dataclass(frozen=True)
 class _Placed:
-    """Where each row went, and how that was checked."""
+    """Where each row that was kept went, and how that was checked."""
 
     splits: NDArray[np.int64]
+    folds: NDArray[np.int64] | None
     groups: NDArray[np.int64]
     keys: list[str]  # of each group
     patients: list[str]
+    labels: tuple[str, ...]
+    duplicates: Duplicates
     crossings: Crossings
     repaired: int
+    division: dict[str, Any]
 
 
 def _place(
     cases: Cases,
-    labels: tuple[str, ...],
     groups: NDArray[np.int64],
     duplicates: Duplicates,
     patients: list[str],
-    split: SplitSection,
+    plan: Plan,
+    rare: str | int,
     seed: int,
     progress: Progress,
 ) -> _Placed:
-    """Split, then check by brute force that nothing crosses; a pair that hashing missed joins its groups."""
+    """Divide, then check by brute force that nothing crosses; a pair that hashing missed joins its groups."""
+    labels = tuple(sorted(set(cases.labels)))
     numbers = {label: number for number, label in enumerate(labels)}
     targets = np.asarray([numbers[label] for label in cases.labels], dtype=np.int64)
     links: list[NDArray[np.int64]] = []
     for _ in range(_ATTEMPTS):
         groups = join_groups(len(groups), groups, *links)
         keys = _group_keys(groups, duplicates)
-        splits = assign(groups, targets, keys, list(split.shares().values()), derive(seed, "split"), progress)
+        parts = divide(plan, cases.places, groups, targets, keys, seed, progress)
         people = [one or f"\x1fgroup\x1f{keys[group]}" for one, group in zip(patients, groups.tolist(), strict=True)]
-        crossings = count_crossings(cases.texts, people, splits, split.near_duplicate, progress)
+        held = np.flatnonzero(parts.splits >= 0)
+        texts, splits = [cases.texts[row] for row in held], parts.splits[held]
+        people = [people[row] for row in held]
+        crossings = count_crossings(texts, people, splits, plan.split.near_duplicate, progress)
         if not crossings.near:
             break
         for pair in crossings.near:
             link = np.full(len(groups), -1, dtype=np.int64)
-            link[list(pair)] = 0
+            link[held[list(pair)]] = 0
             links.append(link)
-    absent = missing_labels(cases.labels, splits, SPLITS)
+    absent = dict(missing_labels([cases.labels[row] for row in held], splits, SPLITS))
+    absent |= {label: list(SPLITS) for label in set(labels) - {cases.labels[row] for row in held}}
     if absent:
-        shown = "; ".join(f"{label} has none in {' and '.join(names)}" for label, names in list(absent.items())[:5])
-        raise DataError(
-            f"No split could be found in which every label reaches every part, because patients or duplicates tie "
-            f"labels together: {shown}; set data.rare = 'drop' or a higher number, or merge labels (data.merge)."
-        )
-    return _Placed(splits, groups, keys, people, crossings, len(links))
+        fresh, stays, note = unreached(cases.labels, absent, plan, rare)
+        cases.labels, (duplicates, groups, patients) = fresh, _cut(stays, duplicates, groups, patients)
+        cases.warnings.append(note)
+        cases.keep(stays, "label that does not reach every split")
+        return _place(cases, groups, duplicates, patients, plan, rare, seed, progress)
+    duplicates, groups, _ = _cut(parts.splits >= 0, duplicates, groups, patients)
+    cases.keep(parts.splits >= 0, "tied to a case of a later part (a patient or a near-duplicate)")
+    folds, moved = folds_of(plan, cases.places, groups, targets[held], splits, keys, seed, progress)
+    division = describe(plan, parts, cases.places, folds, moved)
+    return _Placed(splits, folds, groups, keys, people, labels, duplicates, crossings, len(links), division)
+
+
+def _cut(
+    stays: NDArray[np.bool_], duplicates: Duplicates, groups: NDArray[np.int64], patients: Sequence[str]
+) -> tuple[Duplicates, NDArray[np.int64], list[str]]:
+    """Duplicates, groups and patients of the rows that stay."""
+    held = Duplicates(duplicates.exact[stays], duplicates.cluster[stays], duplicates.keys)
+    return held, groups[stays], [one for one, kept in zip(patients, stays, strict=True) if kept]
 
 
 def _group_keys(groups: NDArray[np.int64], duplicates: Duplicates) -> list[str]:
@@ -302,7 +364,9 @@ def _frame(table: Table, data: DataSection, cases: Cases, placed: _Placed, key: 
         "group": groups,
     }
     frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-    return frame.with_columns(_extra(table, data, cases, set(columns)))
+    if placed.folds is not None:
+        frame = frame.with_columns(pl.Series("fold", placed.folds))
+    return frame.with_columns(_extra(table, data, cases, set(frame.columns)))
 
 
 def _case_ids(table: Table, data: DataSection, cases: Cases, key: bytes) -> list[str]:

@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedside.core.files import sha256_file
+from bedside.core.progress import SILENT, Progress
 from bedside.data.cohort import SPLITS
+from bedside.data.drift import drift
 from bedside.data.leaks import label_in_text, tells
+from bedside.data.lengths import TokenCounter, lengths
 from bedside.data.split import groups_per_label
+from bedside.data.table_one import table_one
+from bedside.data.verdicts import verdicts
 from bedside.protocol import CleanSection, DataSection, SplitSection
 
 if TYPE_CHECKING:
     from bedside.data.preparation import Prepared
 
-FEW_TEST_CASES = 10
-ILL_POSED = 0.6  # accuracy ceiling below which one label a text makes no sense
 _LISTED = 200
-_SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a mark"}
 _QUANTILES = (1, 5, 25, 50, 75, 95, 99)
 NOT_DEIDENTIFIED = (
     "Not done. The texts stand as they were read, with every name and date in them; "
@@ -30,34 +32,28 @@ NOT_DEIDENTIFIED = (
 )
 
 
-def account(done: Prepared, data: DataSection, clean: CleanSection, split: SplitSection, seed: int) -> dict[str, Any]:
-    """All figures of the report, JSON-able, the same for the same cohort."""
+def account(
+    done: Prepared,
+    data: DataSection,
+    clean: CleanSection,
+    split: SplitSection,
+    seed: int,
+    *,
+    count_tokens: TokenCounter | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """All figures of the report, JSON-able, the same for the same cohort; the verdicts are drawn from the others."""
+    found = _counts(done, data, clean, split, seed)
+    found["table_one"] = table_one(done.frame, patients=data.patient is not None)
+    found["lengths"] = lengths(done.frame, seed, count_tokens)
+    found["drift"] = drift(done.frame, seed, progress)
+    found["verdicts"] = verdicts(found)
+    return found
+
+
+def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: SplitSection, seed: int) -> dict[str, Any]:
+    """What was read, dropped, found and split."""
     labels, splits = done.cases.labels, done.frame["split"].to_list()
-    warnings = list(done.cases.warnings)
-    leaks = _leaks(done, data)
-    warnings += [
-        f"column '{name}' is kept and {how}; it must not be used to predict or to explain"
-        for name, how in leaks.items()
-        if name in data.keep
-    ]
-    contradictions = _contradictions(done)
-    if contradictions["texts"]:
-        warnings.append(
-            f"{contradictions['texts']:,} texts stand under more than one label ({contradictions['rows']:,} rows): no "
-            f"model of the text alone can be right on more than {contradictions['ceiling']:.1%} of the rows"
-        )
-    if contradictions["ceiling"] < ILL_POSED:
-        warnings.append(
-            "most texts stand under several labels, so asking for a single one is ill-posed here: choose another label "
-            "column, or a table with one row a text"
-        )
-    per_label = _per_label(labels, splits, done.frame["group"].to_list(), split)
-    few = [label for label, counts in per_label.items() if counts["test"] < FEW_TEST_CASES]
-    if few:
-        shown = ", ".join(few[:8]) + (f" and {len(few) - 8} more" if len(few) > 8 else "")
-        each = f"each of the {len(few)} labels has" if len(few) == len(per_label) else f"{len(few)} labels have"
-        which = "" if len(few) == len(per_label) else f": {shown}"
-        warnings.append(f"{each} fewer than {FEW_TEST_CASES} test cases, too few to say much of one label{which}")
     return {
         "schema": 1,
         "source": {
@@ -76,19 +72,20 @@ def account(done: Prepared, data: DataSection, clean: CleanSection, split: Split
         "clean": {"digest": clean.digest(), **clean.model_dump(mode="json")},
         "seed": seed,
         "flow": _flow(done),
-        "splits": _per_split(done, split, patients=data.patient is not None),
-        "labels": per_label,
+        "division": done.division,
+        "splits": _per_split(done, patients=data.patient is not None),
+        "labels": _per_label(labels, splits, done.frame["group"].to_list(), done.division["wished"]),
         "positive": done.positive,
         **({"patients": int(done.frame["patient"].n_unique())} if data.patient else {}),
         "groups": _groups(done),
         "duplicates": _duplicates(done, split),
-        "contradictions": contradictions,
+        "contradictions": _contradictions(done),
         "crossings": _crossings(done, split),
         "label_in_text": label_in_text(done.cases.texts, labels),
-        "giving_away": leaks,
+        "giving_away": _leaks(done, data),
         "synthetic": _is_synthetic(done.path),
         "deidentification": NOT_DEIDENTIFIED,
-        "warnings": warnings,
+        "warnings": list(done.cases.warnings),
     }
 
 
@@ -116,7 +113,7 @@ def _leaks(done: Prepared, data: DataSection) -> dict[str, str]:
 
 
 def _per_label(
-    labels: Sequence[str], splits: Sequence[str], groups: Sequence[str], split: SplitSection
+    labels: Sequence[str], splits: Sequence[str], groups: Sequence[str], wished: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
     """Cases and groups of each label, its cases in each split, and the largest deviation from the wished share."""
     counts = Counter(zip(labels, splits, strict=True))
@@ -125,18 +122,18 @@ def _per_label(
     table = {}
     for label, cases in sorted(Counter(labels).items()):
         held = {name: counts[label, name] for name in SPLITS}
-        off = max(abs(held[name] - share * cases) for name, share in split.shares().items())
+        off = max(abs(held[name] - share * cases) for name, share in wished.items())
         table[label] = {"cases": cases, "groups": spread[label], **held, "largest_deviation": round(off, 2)}
     return table
 
 
-def _per_split(done: Prepared, split: SplitSection, *, patients: bool) -> dict[str, dict[str, Any]]:
+def _per_split(done: Prepared, *, patients: bool) -> dict[str, dict[str, Any]]:
     """Cases, share, patients, groups and lengths of each split."""
     import polars as pl
 
     lengths = done.frame.select("split", "patient", "group", words=pl.col("text").str.count_matches(r"\S+"))
     table = {}
-    for name, wished in split.shares().items():
+    for name, wished in done.division["wished"].items():
         part = lengths.filter(pl.col("split") == name)
         table[name] = {
             "cases": part.height,
@@ -219,110 +216,3 @@ def _crossings(done: Prepared, split: SplitSection) -> dict[str, Any]:
         "compared_by_brute_force": found.checked,
         "pairs_joined_after_the_check": done.repaired,
     }
-
-
-def page(report: Mapping[str, Any]) -> str:
-    """The report as one HTML page."""
-    from bedside.reporting import Page, bars, facts, table, verdicts
-
-    source, splits, labels = report["source"], report["splits"], report["labels"]
-    synthetic = "SYNTHETIC DATA: these cases are nobody's. " if report["synthetic"] else ""
-    notice = f"{synthetic}De-identification: {report['deidentification']}"
-    sheet = Page("Data report", subtitle=f"{source['file']}, {source['rows']:,} rows", notice=notice)
-    sheet.section("Checks", verdicts(_verdicts(report)))
-    sheet.section("Source", facts(_facts(report)))
-    sheet.section(
-        "Rows",
-        table(
-            ["step", "reason", "rows"],
-            [[one["step"], one["reason"], one["rows"]] for one in report["flow"]],
-            caption="Every row that was read is kept or counted under the reason it was dropped for.",
-        ),
-    )
-    names = ["cases", "share", "wished", *(["patients"] if "patients" in report else []), "groups"]
-    lengths = ["shortest", "p50", "p95", "longest"]
-    sheet.section(
-        "Splits",
-        table(
-            ["split", *names, *(f"words, {name}" for name in lengths)],
-            [
-                [name, *(part[one] for one in names), *(part["words"].get(one) for one in lengths)]
-                for name, part in splits.items()
-            ],
-            caption="Groups of one patient or of near-duplicate texts are never cut.",
-        ),
-    )
-    shown = ["cases", "groups", *SPLITS, "largest_deviation"]
-    sheet.section(
-        "Labels",
-        bars(list(labels), [one["cases"] for one in labels.values()], "Cases of each label", "cases"),
-        table(
-            ["label", "cases", "groups", *SPLITS, "largest deviation from the wished count"],
-            [[label, *(one[name] for name in shown)] for label, one in labels.items()],
-            caption="Cases of each label in each split.",
-        ),
-    )
-    html: str = sheet.html()
-    return html
-
-
-def _verdicts(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The checks in words."""
-    crossed, duplicates, clash = report["crossings"], report["duplicates"], report["contradictions"]
-    total = crossed["patients"] + crossed["exact"] + crossed["near"]
-    checked = (
-        f"{crossed['compared_by_brute_force']:,} of {crossed['held_out_texts']:,} held-out texts compared with all"
-    )
-    near = duplicates["near"]
-    rows = [
-        ("PASS" if total == 0 else "FAIL", "Nothing crosses the splits", f"{total:,} crossings; {checked}."),
-        (
-            "INFO",
-            "Duplicates",
-            f"{sum(one['cases'] for one in report['labels'].values()):,} rows kept hold "
-            f"{duplicates['exact']['distinct']:,} different texts. "
-            f"{duplicates['exact']['rows']:,} rows have an exact twin, {near['rows']:,} a near one "
-            f"(overlap {near['threshold']:g}); they stay on one side.",
-        ),
-        (
-            "WARN" if clash["texts"] else "PASS",
-            "No text under two labels",
-            f"{clash['texts']:,} such texts in {clash['rows']:,} rows." if clash["texts"] else "There is none.",
-        ),
-        ("INFO", "Labels inside the text", f"{report['label_in_text']:,} texts hold their own label's words."),
-        *_giving_away(report),
-        ("WARN", "De-identification", report["deidentification"].partition(". ")[0] + "."),
-    ]
-    return rows + [("WARN", "Note", f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in report["warnings"]]
-
-
-def _giving_away(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The columns that say the label again and were therefore left out."""
-    kept = report["columns"]["keep"]
-    left = [f"'{name}' {how}" for name, how in report["giving_away"].items() if name not in kept]
-    if not left:
-        return []
-    more = f"; and {len(left) - 10} more" if len(left) > 10 else ""
-    return [("INFO", "Columns that give the label away", f"left out: {'; '.join(left[:10])}{more}.")]
-
-
-def _facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was read, from where, into which columns."""
-    source, columns = report["source"], report["columns"]
-    pairs = [
-        ("File", source["file"]),
-        ("SHA-256", source["sha256"]),
-        *(
-            (name.capitalize(), _SIGNS.get(source[name], source[name]))
-            for name in ("format", "encoding", "separator", "sheet")
-            if name in source
-        ),
-        *(("Seen", f"{sentence[:1].upper()}{sentence[1:]}.") for sentence in source["observations"]),
-        ("Text", ", ".join(columns["text"])),
-        *((name.capitalize(), str(columns[name])) for name in ("label", "patient", "time", "site")),
-        ("Kept", ", ".join(columns["keep"]) or "None"),
-        *((("Patients", f"{report['patients']:,}"),) if "patients" in report else ()),
-        ("Groups", f"{report['groups']['count']:,}, the largest of {report['groups']['largest']:,} cases"),
-        ("Seed", str(report["seed"])),
-    ]
-    return [(name, "none named" if value == "None" else value) for name, value in pairs]

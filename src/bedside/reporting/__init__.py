@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from bedside.reporting.page import Page, Status, details, facts, paragraph, table, verdicts
+from bedside.reporting.flow import flow
+from bedside.reporting.page import (
+    Page,
+    Status,
+    checklist,
+    details,
+    facts,
+    paragraph,
+    subheading,
+    table,
+    verdicts,
+)
 from bedside.reporting.pictures import Bin, bars, histogram, matrix, reliability
 
 __all__ = [
@@ -10,12 +21,15 @@ __all__ = [
     "Page",
     "Status",
     "bars",
+    "checklist",
     "details",
     "facts",
+    "flow",
     "histogram",
     "matrix",
     "paragraph",
     "reliability",
+    "subheading",
     "table",
     "verdicts",
 ]

@@ -17,6 +17,7 @@ _STYLE = """
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main,header,footer{max-width:74rem;margin:auto;padding:0 1rem}header{padding-top:2rem}
 h1{font-size:1.7rem;line-height:1.2;margin:0;overflow-wrap:anywhere}h2{font-size:1.2rem;margin:2.4rem 0 .6rem}
+h3{font-size:1rem;margin:1.6rem 0 .3rem}
 p,ul.checks{max-width:52rem}.sub,footer,caption,figcaption,summary{color:var(--faint)}
 caption,figcaption{text-align:left;font-size:.9rem;padding:.2rem 0;max-width:52rem}
 .notice{border-left:.3rem solid var(--other);background:var(--soft);padding:.6rem .8rem;margin:1rem 0}
@@ -28,10 +29,18 @@ td.n,th.n{text-align:right}td.n{white-space:nowrap}.i{color:var(--faint)}
 figure{margin:.8rem 0}svg{display:block;max-width:100%;height:auto;color:var(--ink)}.wide svg{max-width:none}
 details{margin:.3rem 0}summary{cursor:pointer;font-size:.9rem}
 dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;max-width:62rem}dt{color:var(--faint)}
-dd{margin:0;overflow-wrap:anywhere}ul.checks{list-style:none;padding:0}ul.checks li{padding:.35rem 0;border-bottom:1px
-solid var(--line)}.PASS{color:var(--pass)}.WARN{color:var(--warn)}.FAIL{color:var(--fail)}.INFO{color:var(--mark)}
+dd{margin:0;overflow-wrap:anywhere}tbody th{font-weight:400;max-width:26rem;overflow-wrap:break-word}
+.beside{display:flex;flex-wrap:wrap;gap:.4rem 2.4rem;align-items:flex-start}.beside .box{margin:0}
+table.verdicts{max-width:74rem}table.verdicts td{white-space:normal}table.verdicts .todo{color:var(--faint)}
+ul.checks{list-style:none;padding:0}ul.checks li{padding:.35rem 0;border-bottom:1px solid var(--line)}
+.PASS{color:var(--pass)}.WARN{color:var(--warn)}.FAIL{color:var(--fail)}.INFO{color:var(--mark)}
 footer{padding:2rem 1rem;font-size:.9rem}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
-@media (max-width:40rem){dl{grid-template-columns:1fr}dt{margin-top:.4rem}.i{display:block}table{font-size:.85rem}}
+@media (max-width:40rem){table.verdicts,table.verdicts tbody,table.verdicts tr,table.verdicts td,table.verdicts th,
+table.verdicts caption{display:block}table.verdicts thead{position:absolute;left:-99rem}table.verdicts td,
+table.verdicts tbody th{border:0;padding:.1rem .4rem}
+table.verdicts tr{padding:.4rem 0;border-bottom:1px solid var(--line)}
+table.verdicts tbody th{font-weight:600}
+dl{grid-template-columns:1fr}dt{margin-top:.4rem}.i{display:block}table{font-size:.85rem}}
 @media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--soft:#f2f5f8;--line:#bbb;--faint:#444;--mark:#1f6f8b;
 --other:#8a5a00;--pass:#146c3a;--warn:#8a5a00;--fail:#a3212b}@page{size:A4;margin:14mm}body{font-size:10pt}
 main,header,footer{padding:0;max-width:none}table{font-size:7.5pt}td,th{padding:.15rem .3rem}.i{display:block}
@@ -96,6 +105,30 @@ def verdicts(rows: Sequence[tuple[str, str, str]]) -> str:
     return f'<ul class="checks">{"".join(items)}</ul>'
 
 
+def checklist(rows: Sequence[tuple[str, str, str, str]], caption: str) -> str:
+    """Checks as a table that becomes a list on a narrow screen: status, check, what was found, what to do.
+
+    The roles are written out because a browser forgets that a table is one when its cells are shown as blocks.
+    """
+    names = ("verdict", "check", "what was found", "what to do")
+    head = "".join(f'<th scope="col" role="columnheader">{name}</th>' for name in names)
+    body = "".join(
+        f'<tr role="row"><td role="cell"><strong class="{escape(status)}">{escape(status)}</strong></td>'
+        f'<th scope="row" role="rowheader">{escape(check)}</th><td role="cell">{escape(found)}</td>'
+        f'<td role="cell" class="todo">{escape(todo)}</td></tr>'
+        for status, check, found, todo in rows
+    )
+    return (
+        f'<table class="verdicts" role="table"><caption>{escape(caption)}</caption><thead role="rowgroup">'
+        f'<tr role="row">{head}</tr></thead><tbody role="rowgroup">{body}</tbody></table>'
+    )
+
+
+def subheading(text: str) -> str:
+    """A heading within a section."""
+    return f"<h3>{escape(text)}</h3>"
+
+
 def details(summary: str, *blocks: str) -> str:
     """Blocks that are opened on demand."""
     return f"<details><summary>{escape(summary)}</summary>{''.join(blocks)}</details>"
@@ -113,14 +146,20 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = 
     ]
     marks = [' class="n"' if one else "" for one in numeric]
     head = "".join(f'<th scope="col"{mark}>{escape(name)}</th>' for name, mark in zip(headers, marks, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{mark}>{_cell(value)}</td>" for value, mark in zip(row, marks, strict=True)) + "</tr>"
-        for row in rows
-    )
+    body = "".join("<tr>" + "".join(map(_placed, row, marks, range(len(marks)))) + "</tr>" for row in rows)
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    named = escape(caption or ", ".join(headers))
     return (
-        f'<div class="box" tabindex="0"><table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        f'<div class="box" tabindex="0" role="group" aria-label="{named}"><table>{title}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _placed(value: Any, mark: str, place: int) -> str:
+    """A cell; the first of a row names it, unless it is a number."""
+    if place == 0 and not mark and not isinstance(value, Status):
+        return f'<th scope="row">{_cell(value)}</th>'
+    return f"<td{mark}>{_cell(value)}</td>"
 
 
 def _is_number(value: Any) -> bool:

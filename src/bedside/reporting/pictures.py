@@ -28,8 +28,8 @@ class Bin(NamedTuple):
     cases: int
 
 
-def bars(labels: Sequence[str], values: Sequence[float], title: str, unit: str = "") -> str:
-    """Horizontal bars, one a label, with the value written at the end."""
+def bars(labels: Sequence[str], values: Sequence[float], title: str, unit: str = "", called: str = "label") -> str:
+    """Horizontal bars, one a label, with the value written at the end; ``called`` says what the labels are."""
     top = max([*values, 1e-12])
     room = _WIDTH - _LEFT - 60
     rows = []
@@ -40,8 +40,8 @@ def bars(labels: Sequence[str], values: Sequence[float], title: str, unit: str =
             + f'<rect x="{_LEFT}" y="{y + 4}" width="{long:.1f}" height="15" fill="var(--mark)"/>'
             + _text(_LEFT + long + 6, y + 16, f"{value:,.4g}" if value != int(value) else f"{int(value):,}")
         )
-    numbers = table(["", unit or "value"], [list(pair) for pair in zip(labels, values, strict=True)])
     caption = f"{title}{f' ({unit})' if unit else ''}"
+    numbers = table([called, unit or "value"], [list(pair) for pair in zip(labels, values, strict=True)], caption)
     return _figure("".join(rows), _WIDTH, len(labels) * _ROW + 4, caption, numbers)
 
 
@@ -81,8 +81,12 @@ def reliability(
         _AXIS + _PLOT + 20,
         floor + _STRIP + 58 + 20 * len(series),
         title,
-        table(["", "cases", "mean confidence", "share right (95% interval)"], numbers)
-        + table(["confidence", "cases"], [[_between(edges, k), count] for k, count in enumerate(counts)]),
+        table(["", "cases", "mean confidence", "share right (95% interval)"], numbers, caption="The bins.")
+        + table(
+            ["confidence", "cases"],
+            [[_between(edges, k), count] for k, count in enumerate(counts)],
+            caption="Cases by confidence.",
+        ),
     )
 
 
@@ -132,7 +136,7 @@ def histogram(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]
         _AXIS + _PLOT + 20,
         floor + 58 + 20 * len(series),
         title,
-        table([across, *(name for name, _ in series)], numbers),
+        table([across, *(name for name, _ in series)], numbers, caption=title),
     )
 
 
@@ -162,7 +166,12 @@ def matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -
     ]
     side = len(labels) * size
     return _figure(
-        "".join(parts), left + side + 10, top + side + 6, title, table(["true", "called", "cases"], found), wide=True
+        "".join(parts),
+        left + side + 10,
+        top + side + 6,
+        title,
+        table(["true", "called", "cases"], found, title),
+        wide=True,
     )
 
 
