@@ -160,6 +160,7 @@ def _room_package(setting: Setting) -> int:
 
 def _prepare(setting: Setting) -> None:
     from bedside.data import prepare
+    from bedside.study.tokens import counter_of
 
     protocol = setting.protocol
     cohort = prepare(
@@ -169,6 +170,7 @@ def _prepare(setting: Setting) -> None:
         base=setting.folder,
         seed=protocol.study.seed,
         key=site_key(),
+        count_tokens=counter_of(protocol.model.base),
         progress=setting.progress,
     )
     cohort.save(setting.of("prepare"))
