@@ -41,12 +41,58 @@ def with_rare(**more: int) -> list[dict[str, str]]:
         ("Type 1 diabetes", "Type 2 diabetes", False),
         ("Hypertension", "Hypotension", False),
         ("Hyperthyroidism", "Hypothyroidism", False),
-        ("Abscess", "Absces", False),
+        ("Abscess", "Abscesses", True),
+        ("Metastasis", "Metastases", True),
+        ("Allergy", "Allergies", True),
+        ("Gastro-oesophageal reflux", "Gastroesophageal reflux", True),
+        ("Tumour", "Tumor", True),
+        ("Immunisation", "Immunization", True),
+        ("Abscess", "Absces", True),
+        ("Pneumonia", "Pneumoina", True),  # two letters exchanged
+        ("Subarachnoid haemorrhage", "Subarachnoid hemorrage", True),
+        ("Polymyalgia rheumatica", "Polymialgia rheumetica", False),  # a typing error in each of two words
+        ("Thrombocytopenia", "Trombocitopenia", True),  # two of sixteen letters
+        ("Pneumonia", "Pneumon", False),  # two of nine letters
+        ("Gout", "Gour", False),  # a short word
     ],
 )
 def test_lookalikes_differ_only_by_accident(one, other, alike) -> None:
     one, other = tidy(one), tidy(other)
     assert lookalikes({one: 9, other: 3}) == ({other: one} if alike and one != other else {})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Type I diabetes", "Type II diabetes"),
+        ("Left ankle fracture", "Right ankle fracture"),
+        ("Stage 2 melanoma", "Stage 3 melanoma"),
+        ("Grade II glioma", "Grade III glioma"),
+        ("Hepatitis B", "Hepatitis C"),
+        ("Hyperkalaemia", "Hypokalaemia"),
+        ("Hypercalcemia", "Hyperkalemia"),
+        ("Hyponatraemia", "Hypernatraemia"),
+        ("Hypoglycaemia", "Hyperglycaemia"),
+        ("Diverticulitis", "Diverticulosis"),
+        ("Dysphagia", "Dysphasia"),
+        ("Arthritis", "Arteritis"),
+        ("Otitis externa", "Otitis interna"),
+        ("Perineal tear", "Peroneal tear"),
+        ("Symptomatic bradycardia", "Asymptomatic bradycardia"),
+        ("Typical angina", "Atypical angina"),
+        ("Tracheotomy", "Tracheostomy"),
+        ("Ureteral injury", "Urethral injury"),
+        ("Anteversion", "Antiversion"),
+    ],
+)
+@pytest.mark.parametrize("case", [str, str.upper])
+def test_labels_that_only_look_alike_are_kept_apart(one, other, case) -> None:
+    assert lookalikes({case(one): 9, case(other): 3}) == {}
+
+
+def test_a_chain_of_lookalikes_ends_in_the_commonest() -> None:
+    found = lookalikes({"Pneumonia": 30, "pneumonias": 8, "Pneumonai": 5, "Pnemonai": 2, "Gout": 9})
+    assert found == dict.fromkeys(["Pneumonai", "Pnemonai", "pneumonias"], "Pneumonia")
 
 
 def test_merge_reads_a_label_as_another_and_says_what_matched_nothing() -> None:

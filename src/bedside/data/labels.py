@@ -6,9 +6,13 @@ Labels are never joined or dropped on a guess: what looks alike is proposed, wha
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +24,7 @@ from bedside.data.wording import counted
 
 FEWEST_GROUPS = 4  # one for each split
 MANY_CASES = 40  # a label with so many cases in fewer groups is not rare: its texts are alike
-_PLURAL = re.compile(r"(?<=[a-z]{3})(?<!s)s\b")
+_LONG, _VERY_LONG = 6, 12  # letters of a word in which one, or two, may be a typing error
 
 
 def tidy(label: str) -> str:
@@ -29,21 +33,116 @@ def tidy(label: str) -> str:
 
 
 def lookalikes(counts: Mapping[str, int]) -> dict[str, str]:
-    """Labels that differ only by case, punctuation, white space or a plural s: each rarer one and its likely twin."""
+    """Labels that differ only by accident: each rarer one and its likely twin.
+
+    Case, punctuation, hyphens, white space, singular and plural, British and American spelling; and in one long word of
+    a label a typing error: an edit of one letter (two of twelve letters or more; Damerau 1964), never in the first
+    letter, in a number or in a short word, and never where rule data knows the two as different words (hyper and hypo,
+    -itis and -osis, type 1 and type 2). It proposes; it joins nothing.
+    """
+    twin: dict[str, str] = {}
     families: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts):
         families[_bare(label)].append(label)
-    merge: dict[str, str] = {}
     for family in families.values():
         best = max(family, key=lambda label: (counts[label], label))
-        merge |= {label: best for label in family if label != best}
-    return merge
+        twin |= {label: best for label in family if label != best}
+    heads = [label for label in sorted(counts) if label not in twin]
+    for one, other in _misspelt(heads):
+        rarer, commoner = sorted((one, other), key=lambda label: (counts[label], label))
+        twin.setdefault(rarer, commoner)
+    return {label: _last(twin, label) for label in sorted(twin)}
+
+
+def _last(twin: Mapping[str, str], label: str) -> str:
+    """The end of a chain of twins; each is commoner than the one before, so there is an end."""
+    while label in twin:
+        label = twin[label]
+    return label
+
+
+@cache
+def lookalike_rules() -> dict[str, Any]:
+    """The dated rule data on labels that look alike, and the words of denial; callers do not change it."""
+    text = resources.files("bedside.data").joinpath("rules", "lookalikes.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def _words(label: str) -> list[str]:
+    """The lower-cased words of a label in American spelling and in the singular."""
+    return [_singular(word) for word in re.findall(r"\w+", _american(label.casefold()))]
+
+
+def _american(text: str) -> str:
+    """Lower-cased text with the spelling differences of two continents evened out: a key, not a text."""
+    for pattern, american in lookalike_rules()["british"]:
+        text = re.sub(pattern, american, text)
+    return text
+
+
+def _singular(word: str) -> str:
+    """A word without the end in which singular and plural differ, Latin ones included: a key, not a word."""
+    if len(word) < 4 or not word.isalpha():
+        return word
+    word = re.sub(r"(?<=[a-z]{2})ies$", "y", word)
+    word = re.sub(r"(?<=[a-z]{3})(?:[ei]s|(?<!s)s)$", "", word)
+    return re.sub(r"(?<=[a-z]{3})e$", "", word)
 
 
 def _bare(label: str) -> str:
     """A label without what often differs by accident."""
-    folded = _PLURAL.sub("", label.casefold())
-    return "".join(re.findall(r"\w", folded)) or label
+    return _american("".join(_words(label))) or label  # again, for a hyphen may stand within: gastro-oesophageal
+
+
+def _misspelt(labels: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of labels of which one word differs by a typing error."""
+    alike: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
+    for label in labels:
+        words = re.findall(r"\w+", _american(label.casefold()))
+        for place, word in enumerate(words):
+            if len(word) >= _LONG and word.isalpha():
+                alike[(*words[:place], f"\x1f{word[0]}", *words[place + 1 :])].append((word, label))
+    for members in alike.values():
+        for at, (word, label) in enumerate(members):
+            for other, twin in members[at + 1 :]:
+                if label != twin and _is_slip(word, other):
+                    yield label, twin
+
+
+def _is_slip(one: str, other: str) -> bool:
+    """Whether two long words are one word and a typing error of it."""
+    most = 2 if min(len(one), len(other)) >= _VERY_LONG else 1
+    if abs(len(one) - len(other)) > most or edits(one, other) > most:
+        return False
+    rules = lookalike_rules()
+    return not any(_exchanged(one, other, *pair) for pair in rules["distinct"]) and not any(
+        f"{part}{one}" == other or f"{part}{other}" == one for part in rules["turning"]
+    )
+
+
+def _exchanged(one: str, other: str, part: str, opposite: str) -> bool:
+    """Whether putting a part of a word in the place of another makes one word of the other."""
+    return any(
+        f"{left[: found.start()]}{new}{left[found.end() :]}" == right
+        for left, right in ((one, other), (other, one))
+        for old, new in ((part, opposite), (opposite, part))
+        for found in re.finditer(re.escape(old), left)
+    )
+
+
+def edits(one: str, other: str) -> int:
+    """Letters to put in, take out, replace, or exchange with a neighbour (Damerau 1964, in its restricted form)."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for at, letter in enumerate(one, start=1):
+        fresh = [at]
+        for to, sign in enumerate(other, start=1):
+            cost = min(row[to] + 1, fresh[-1] + 1, row[to - 1] + (letter != sign))
+            if at > 1 and to > 1 and letter == other[to - 2] and one[at - 2] == sign:
+                cost = min(cost, before[to - 2] + 1)
+            fresh.append(cost)
+        before, row = row, fresh
+    return row[-1]
 
 
 def merged(labels: Sequence[str], merge: Mapping[str, str]) -> tuple[list[str], list[str]]:
