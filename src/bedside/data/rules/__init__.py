@@ -1,7 +1,8 @@
 """Dated rule data, one file a language, and the one function that reads it.
 
 A file says its ``date``, its ``language`` and its ``sources``, and holds ``function_words`` and ``endings``, by which
-the language is detected, and ``sections`` with their headings. A language without rules is refused by name: rules of
+the language is detected, and ``sections`` with their headings; cues of negation and abbreviations have files of their
+own. A language without rules is refused by name: rules of
 another language would be worse than none.
 """
 
@@ -16,8 +17,9 @@ from typing import Any
 from bedside.core.errors import DataError
 
 LANGUAGES = ("en", "es", "fr")
+_PARTS = ("negation", "abbreviations")  # kinds of rules that have files of their own, one a language
 _ACCENTS = {"a": "[aàâá]", "c": "[cç]", "e": "[eéèêë]", "i": "[iíîï]", "n": "[nñ]", "o": "[oóôö]", "u": "[uúùûü]"}
-_PLAIN = str.maketrans("àâáçéèêëíîïñóôöúùûü", "aaaceeeeiiinooouuuu")
+_PLAIN = str.maketrans("àâáçéèêëíîïñóôöúùûü’", "aaaceeeeiiinooouuuu'")
 
 
 @cache
@@ -34,6 +36,21 @@ def read_rules(language: str) -> dict[str, Any]:
 
 
 @cache
+def read_part(part: str, language: str) -> dict[str, Any]:
+    """The rules of one kind in one language: ``negation`` or ``abbreviations``; callers do not change them.
+
+    Raises:
+        DataError: there are no such rules for that language.
+    """
+    if part not in _PARTS or language not in LANGUAGES:
+        raise DataError(
+            f"there are no rules of {part} for the language {language!r}; there are for {', '.join(LANGUAGES)}: "
+            "use one of these, or do without"
+        )
+    return _read(f"{part}_{language}")
+
+
+@cache
 def read_other_languages() -> dict[str, list[str]]:
     """Function words of languages that have no other rules, so that they are told apart from those that do."""
     words: dict[str, list[str]] = _read("other")["function_words"]
@@ -43,6 +60,11 @@ def read_other_languages() -> dict[str, list[str]]:
 def pattern(phrase: str) -> str:
     """A phrase as a regular expression: any white space between words, ``#`` any number, accents written or not."""
     return r"\s+".join("".join(_letter(one) for one in word) for word in phrase.split())
+
+
+def compared(phrase: str) -> str:
+    """A phrase as phrases are compared: case, accents and white space aside."""
+    return " ".join(phrase.casefold().translate(_PLAIN).split())
 
 
 def _letter(one: str) -> str:
