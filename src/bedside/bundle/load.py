@@ -21,6 +21,7 @@ from bedside.core.files import read_json
 from bedside.protocol import CleanSection
 
 if TYPE_CHECKING:
+    from bedside.data.moment import Cut
     from bedside.evaluation import Abstention, Calibration
     from bedside.models import Diagnoser
 
@@ -46,6 +47,7 @@ class Bundle:
     info: dict[str, Any]
     label_entries: tuple[dict[str, Any], ...]
     clean: CleanSection = field(repr=False)
+    cut: Cut | None = field(repr=False)
     diagnoser: Diagnoser = field(repr=False)
     calibration: Calibration = field(repr=False)
     abstention: Abstention = field(repr=False)
@@ -68,6 +70,7 @@ class Bundle:
             info=info,
             label_entries=_part(folder / "labels.json", _entries),
             clean=_part(folder / "bundle.json", lambda value: CleanSection.model_validate(value["clean"])),
+            cut=_part(folder / "bundle.json", _cut),
             diagnoser=load_diagnoser(folder),
             calibration=_part(folder / "calibration.json", Calibration.from_json),
             abstention=_part(folder / "abstention.json", Abstention.from_json),
@@ -135,7 +138,8 @@ class Bundle:
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
         from bedside.data.clean import clean_text
 
-        return [clean_text(text, self.clean) for text in texts]
+        cleaned = [clean_text(text, self.clean) for text in texts]
+        return [self.cut.apply(text) for text in cleaned] if self.cut else cleaned
 
     def _calibrated(self, cleaned: Sequence[str]) -> NDArray[np.float64]:
         if not cleaned:
@@ -202,6 +206,13 @@ def _info(folder: Path) -> dict[str, Any]:
 
 def _entries(value: Any) -> tuple[dict[str, Any], ...]:
     return tuple({**entry, "label": entry["label"], "display": entry["display"]} for entry in value)
+
+
+def _cut(info: Any) -> Cut | None:
+    """What is left out of a note that is asked about, where the study named a moment of asking."""
+    from bedside.data.moment import Cut
+
+    return Cut.from_json(info["moment"]) if "moment" in info else None
 
 
 def _part(path: Path, read: Callable[[Any], _Part]) -> _Part:

@@ -18,6 +18,7 @@ from bedside.core.files import atomic_folder, sha256_file, write_bytes, write_te
 from bedside.protocol import CleanSection, PackageSection
 
 if TYPE_CHECKING:
+    from bedside.data.moment import Cut
     from bedside.evaluation import Abstention, Calibration
     from bedside.models import Diagnoser
 
@@ -37,6 +38,7 @@ def write_bundle(
     clean: CleanSection,
     shown: int,
     provenance: Mapping[str, Any],
+    cut: Cut | None = None,
     evidence: Path | None = None,
 ) -> None:
     """Write a bundle, whole or not at all; one that lay there is replaced.
@@ -52,6 +54,7 @@ def write_bundle(
         shown: diagnoses in an answer, unless the asker says otherwise.
         provenance: ``study`` (the name), SHA-256 of cohort, split, weights and metrics, ``versions``, ``look``,
             and ``synthetic: true`` where the training data were synthetic. JSON-able; no times.
+        cut: what is written after the moment of asking: left out before training, as it will be before each answer.
         evidence: the chain of evidence to copy.
 
     Raises:
@@ -66,7 +69,7 @@ def write_bundle(
         _write_sorted(place / "labels.json", labels, sort=False)
         _write_sorted(place / "calibration.json", calibration.to_json())
         _write_sorted(place / "abstention.json", abstention.to_json())
-        _write_sorted(place / "bundle.json", _description(diagnoser.kind, package, clean, shown, provenance))
+        _write_sorted(place / "bundle.json", _description(diagnoser.kind, package, clean, cut, shown, provenance))
         if evidence is not None:
             write_bytes(place / "evidence.jsonl", evidence.read_bytes())
         for file in place.rglob("*"):
@@ -76,7 +79,12 @@ def write_bundle(
 
 
 def _description(
-    kind: str, package: PackageSection, clean: CleanSection, shown: int, provenance: Mapping[str, Any]
+    kind: str,
+    package: PackageSection,
+    clean: CleanSection,
+    cut: Cut | None,
+    shown: int,
+    provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of ``bundle.json``."""
     return {
@@ -86,6 +94,7 @@ def _description(
         "intended_use": package.intended_use,
         "draft": not package.intended_use.strip(),
         "clean": clean.model_dump(mode="json"),
+        **({"moment": cut.to_json()} if cut else {}),
         "shown": shown,
         "provenance": dict(provenance),
     }

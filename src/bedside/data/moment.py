@@ -22,6 +22,7 @@ from bedside.core.progress import SILENT, Progress
 from bedside.data.language import detect_language
 from bedside.data.rules import LANGUAGES
 from bedside.data.sections import PREAMBLE, find_sections, section_names
+from bedside.protocol import DataSection
 
 MOMENTS = ("triage", "admission", "discharge")
 _AFTER = "after"
@@ -139,6 +140,31 @@ def cut_cases(texts: Sequence[str], types: Sequence[str] | None, cut: Cut, progr
 def written_at(kind: str) -> str | None:
     """When a type of note is written: a moment, ``after``, or ``None`` where the rules do not know the type."""
     return next((moment for moment, pattern in _type_patterns() if pattern.search(kind)), None)
+
+
+def later_columns(data: DataSection) -> set[str]:
+    """The columns that are written after the moment of asking."""
+    return {name for name, when in data.written.items() if data.moment and is_later(when, data.moment)}
+
+
+def without_later_columns(data: DataSection) -> DataSection:
+    """The section without text and kept columns that are written after the moment of asking.
+
+    Raises:
+        DataError: no text column is left.
+    """
+    later = later_columns(data)
+    if not later:
+        return data
+    text = [name for name in data.text_columns() if name not in later]
+    if not text:
+        raise DataError(
+            f"data.written says that every text column is written after data.moment = '{data.moment}'; "
+            "take a later moment, or name a text that is at hand then."
+        )
+    return data.model_copy(
+        update={"text": text[0] if len(text) == 1 else text, "keep": [name for name in data.keep if name not in later]}
+    )
 
 
 def is_later(written: str, moment: str) -> bool:
