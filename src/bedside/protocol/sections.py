@@ -153,6 +153,40 @@ class SplitSection(Section):
         le=1,
         description="texts whose sets of words overlap this much (Jaccard) stay on one side; 1 means exact only",
     )
+    method: Literal["random", "temporal", "site", "given"] = Field(
+        "random", description="'temporal' tests on the latest cases, 'site' on whole sites, 'given' follows a column"
+    )
+    test_sites: list[Column] = Field(
+        default_factory=list, description="of method 'site': the sites held out whole, as data.site spells them"
+    )
+    column: Column | None = Field(
+        None, description="of method 'given': the column that says train, validation, calibration or test"
+    )
+    repair: bool = Field(
+        False, description="where what is given cuts a patient or duplicates apart: mend it and count, or refuse"
+    )
+    folds: int | Column = Field(
+        0, description="folds for cross-validation besides: how many, or the column that numbers them; 0 for none"
+    )
+
+    @field_validator("folds")
+    @classmethod
+    def _folds(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value != 0 and not 2 <= value <= 100:
+            raise ValueError(f"{value} is neither 0 (none) nor from 2 to 100")
+        return value
+
+    @model_validator(mode="after")
+    def _belongs(self) -> SplitSection:
+        if self.test_sites and self.method != "site":
+            raise ValueError(f"test_sites is for method = 'site', and method is '{self.method}'")
+        if (self.column is not None) != (self.method == "given"):
+            if self.column is None:
+                raise ValueError("method = 'given' needs column, the column that says each case's part")
+            raise ValueError(f"column is for method = 'given', and method is '{self.method}'")
+        if self.repair and self.method != "given" and isinstance(self.folds, int):
+            raise ValueError("repair is for what is given: method = 'given', or folds that name a column")
+        return self
 
     @model_validator(mode="after")
     def _sum(self) -> SplitSection:
