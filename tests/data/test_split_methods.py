@@ -15,7 +15,8 @@ from small_notes import as_csv, cohort_of, notes
 
 from bedside.core.errors import DataError, ProtocolError
 from bedside.data.cohort import SPLITS
-from bedside.data.split_parts import divide, folds_of, later_than_test
+from bedside.data.split_account import later_than_test
+from bedside.data.split_parts import divide, folds_of
 from bedside.data.split_plan import Plan
 from bedside.protocol import SplitSection, parse
 

@@ -25,7 +25,8 @@ from bedside.data.labels import apply_rare, merged, positive_label, tidy
 from bedside.data.moment import Cut, cut_cases, language_of, later_columns, without_later_columns
 from bedside.data.readers import read, resolve
 from bedside.data.split import missing_labels
-from bedside.data.split_parts import describe, divide, folds_of, unreached
+from bedside.data.split_account import describe, unreached
+from bedside.data.split_parts import divide, folds_of
 from bedside.data.split_plan import Plan, plan_split
 from bedside.data.table import Table, is_absent, numbers, text_or_null
 from bedside.protocol import CleanSection, DataSection, SplitSection
@@ -326,7 +327,7 @@ def _place(
     duplicates, groups, _ = _cut(parts.splits >= 0, duplicates, groups, patients)
     cases.keep(parts.splits >= 0, "tied to a case of a later part (a patient or a near-duplicate)")
     folds, moved = folds_of(plan, cases.places, groups, targets[held], splits, keys, seed, progress)
-    division = describe(plan, parts, cases.places, folds, moved)
+    division = describe(plan, parts, cases.places, cases.labels, folds, moved)
     return _Placed(splits, folds, groups, keys, people, labels, duplicates, crossings, len(links), division)
 
 

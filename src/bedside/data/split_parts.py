@@ -10,9 +10,8 @@ a returning patient would be tested as new ones, or a later case would be learne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -260,104 +259,3 @@ def _whole_folds(
             f"split.repair = true to move {counted(len(moved), 'case')} to the fold of the others, or mend the column."
         )
     return whole, len(moved)
-
-
-def later_than_test(times: NDArray[np.int64], splits: NDArray[np.int64]) -> int:
-    """How many training cases are later than the earliest test case; of a split by time it has to be 0."""
-    tested = times[splits == TEST]
-    return int((times[splits == TRAIN] > tested.min()).sum()) if len(tested) else 0
-
-
-def unreached(
-    labels: Sequence[str], absent: Mapping[str, Sequence[str]], plan: Plan, rare: str | int
-) -> tuple[list[str], NDArray[np.bool_], str]:
-    """Deal with labels that do not reach every split although they have the groups for it, as ``data.rare`` says.
-
-    Args:
-        labels: [rows].
-        absent: of such labels, the splits that hold none.
-        plan: how the cases are divided.
-        rare: ``drop`` and ``merge:NAME`` are followed; a number says nothing of such labels.
-
-    Returns:
-        The labels, [rows] which rows stay, and a sentence.
-
-    Raises:
-        DataError: they are to be refused, by name; or fewer than two labels would remain.
-    """
-    name = rare[6:].strip() if isinstance(rare, str) and rare.startswith("merge:") else None
-    remain = (set(labels) - set(absent)) | ({name} if name else set())
-    if isinstance(rare, int) or rare == "refuse" or set(absent) == {name} or len(remain) < 2:
-        raise DataError(_refused(absent, plan))
-    shown = ", ".join(f"{label}: none in {' and '.join(parts)}" for label, parts in list(absent.items())[:10])
-    more = f" and {len(absent) - 10} more" if len(absent) > 10 else ""
-    done = f"read as '{name}'" if name else "dropped"
-    note = (
-        f"{counted(len(absent), 'label')} that cannot reach every split ({shown}{more}) "
-        f"{'was' if len(absent) == 1 else 'were'} {done} (data.rare)"
-    )
-    if name:
-        return [name if one in absent else one for one in labels], np.ones(len(labels), dtype=np.bool_), note
-    return list(labels), np.asarray([one not in absent for one in labels], dtype=np.bool_), note
-
-
-def _refused(absent: Mapping[str, Sequence[str]], plan: Plan) -> str:
-    """The sentence for labels that do not reach every split."""
-    shown = "; ".join(f"{label} has none in {' and '.join(names)}" for label, names in list(absent.items())[:5])
-    more = f"; and {len(absent) - 5} more" if len(absent) > 5 else ""
-    if plan.values is None:
-        return (
-            f"No split could be found in which every label reaches every part, because patients or duplicates tie "
-            f"labels together: {shown}{more}; set data.rare = 'drop' or a higher number, or merge labels (data.merge)."
-        )
-    return (
-        f"With split.method = '{plan.split.method}' {counted(len(absent), 'label')} cannot reach every part: "
-        f"{shown}{more}; set data.rare = 'drop' or 'merge:Other', merge labels (data.merge), or divide at random."
-    )
-
-
-def describe(
-    plan: Plan, parts: Parts, places: Sequence[int], folds: NDArray[np.int64] | None, moved: int
-) -> dict[str, Any]:
-    """How the cases were divided, for the report: JSON-able counts and a sentence.
-
-    Args:
-        plan: what the division went by.
-        parts: of every row, those that were left out too.
-        places: [rows kept] each row's place in the table.
-        folds: [rows kept] the fold, where there are folds.
-        moved: cases that were moved to another fold than the given one.
-    """
-    splits = parts.splits[parts.splits >= 0]
-    left_out = len(parts.splits) - len(splits)
-    account: dict[str, Any] = {"method": plan.split.method, "wished": parts.wished, "left_out": left_out}
-    later = None
-    if plan.split.method == "temporal" and plan.values is not None:
-        later = later_than_test(plan.values[np.asarray(places, dtype=np.int64)], splits)
-        account["training_cases_later_than_the_first_test_case"] = later
-    if plan.split.method == "site":
-        account["test_sites"] = list(plan.split.test_sites)
-    if folds is not None:
-        account["folds"] = {"cases": np.bincount(folds).tolist(), "moved": moved}
-    return account | {"sentence": sentence(plan, left_out, later)}
-
-
-def sentence(plan: Plan, left_out: int, later: int | None = None) -> str:
-    """How the cases were divided, for the report."""
-    tied = (
-        f" {counted(left_out, 'case')} of patients or near-duplicates that come again in a later part were left out "
-        "there, so that nothing crosses."
-        if left_out
-        else ""
-    )
-    said: Mapping[str, str] = {
-        "random": "At random, by groups of patients and near-duplicates, each label as near to its share as they "
-        "allow.",
-        "temporal": "By time: the test holds every case after a moment, calibration and validation what came before "
-        f"it, and train the earliest.{tied} {counted(later or 0, 'training case')} later than the earliest test case.",
-        "site": f"By site: {', '.join(plan.split.test_sites)} held out whole as the test, the others divided at "
-        f"random by groups.{tied}",
-        "given": f"As column '{plan.split.column}' says; parts that it does not name were taken out of train by "
-        f"groups.{tied}",
-    }
-    return said[plan.split.method]

@@ -80,7 +80,7 @@ def verdicts(report: Report) -> list[dict[str, str]]:
     found = [made for check in CHECKS if (made := check(report)) is not None]
     rows = [asdict(one) for one in found]
     told = {one["check"] for one in rows}
-    for part in ("audit", "sources", "cleaning", "splits"):
+    for part in ("audit", "sources", "cleaning", "splits", "division"):
         rows += [dict(one) for one in _theirs(report.get(part)) if one["check"] not in told]
     order = ("FAIL", "WARN", "PASS")
     return sorted(rows, key=lambda one: order.index(one["verdict"]) if one["verdict"] in order else len(order))
