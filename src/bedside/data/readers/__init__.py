@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bedside.core.errors import DataError
-from bedside.core.files import sha256_file, sha256_json
 from bedside.core.progress import SILENT, Progress
 from bedside.data.table import Table, damaged_cells, decimal_commas, marked_cells, require_rows
 from bedside.protocol import DataSection
@@ -33,7 +32,7 @@ _READERS = {
     ".nxml": "pubmed_xml",
 }
 _PACKED = {".csv", ".tsv", ".txt", ".tab", ".xml", ".nxml"}  # read through gzip too
-_FOLDERS = ("fhir_r4", "pubmed_xml")  # asked in this order whether a folder is theirs
+_FOLDERS = ("mimic", "fhir_r4", "pubmed_xml")  # asked in this order whether a folder is theirs
 
 
 def read(data: DataSection, base: Path, progress: Progress = SILENT, *, tell: bool = True) -> Table:
@@ -77,7 +76,8 @@ def resolve(source: str, base: Path) -> Path:
         if _of_folder(path) is None:
             raise DataError(
                 f"{path} is a folder; name the table inside it (data.source). A folder is read as a whole only if it "
-                "holds FHIR (.json, .ndjson) or articles of PubMed or PMC (.xml, .nxml)."
+                "holds FHIR (.json, .ndjson), tables of MIMIC-III or MIMIC-IV, or articles of PubMed or PMC "
+                "(.xml, .nxml)."
             )
         return path
     if not path.is_file():
@@ -98,14 +98,6 @@ def files_of(source: str, base: Path) -> dict[str, Path]:
     reader = _of_folder(path)
     files = [] if reader is None else _module(reader).files_in(path)
     return {f"table/{place}": file for place, file in enumerate(files, start=1)}
-
-
-def digest_of(path: Path) -> str:
-    """The SHA-256 of a source: of a file, or over the files that are read of a folder, by their paths in it."""
-    if not path.is_dir():
-        return sha256_file(path)
-    files = files_of(str(path), Path()).values()
-    return sha256_json({file.relative_to(path).as_posix(): sha256_file(file) for file in files})
 
 
 def _module(reader: str) -> Any:
