@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
-from bedside.data.table_one import OTHER, extra_columns, shown_levels
+from bedside.data.table_one import OTHER, exploded, extra_columns, shown_levels
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,9 +70,10 @@ def _columns(both: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
     owner = np.asarray([place[one] for one in both["group"].to_list()], dtype=np.int64)
     test = np.zeros(len(names), dtype=np.bool_)
     test[owner] = both["split"].to_numpy() == "test"
+    places, labels = exploded(both["label"])
     parts = [
         ("words in the note", _sums(both["text"].str.count_matches(r"\S+"), owner)),
-        ("label", _counts(both["label"], owner, most=500)),
+        ("label", _counts(labels, owner[places], most=500)),
         *((name, _of_column(both[name], owner)) for name in extra_columns(both)),
     ]
     found: list[dict[str, Any]] = [

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from bedside.data.cohort import SPLITS
-from bedside.data.table_one import HIDDEN, rows_of, small
+from bedside.data.table_one import HIDDEN, hidden_cells, rows_of, small
 from bedside.data.verdicts import LIMITS, drifted
 
 Report = Mapping[str, Any]
 _SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a mark"}
 _MOST_ROWS = 200  # of a table that another part of the account brings along
-_OWN_PARTS = {"audit": "Label audit", "sources": "Sources", "cleaning": "Cleaning"}
+_PARTS_OF_OTHERS = {
+    "sources": "Sources",
+    "moment": "The moment of asking",
+    "cleaning": "Cleaning",
+    "audit": "Label audit",
+    "division": "How the cases were divided",
+}
 
 
 def page(report: Report) -> str:
@@ -138,13 +146,28 @@ def _labels(report: Report) -> list[str]:
         bars(list(labels), [one["cases"] for one in labels.values()], "Cases of each label", "cases"),
         table(
             ["label", *(name.replace("largest_deviation", "furthest from the wished count") for name in shown)],
-            [
-                [label, *(small(one[name]) if name in SPLITS else one[name] for name in shown)]
-                for label, one in labels.items()
-            ],
-            caption="Cases of each label in each split; groups are those of one patient or of near-duplicates.",
+            _label_rows(labels, shown),
+            caption="Cases of each label in each split, small counts as in Table one; groups are those of one patient "
+            "or of near-duplicates.",
         ),
     ]
+
+
+def _label_rows(labels: Mapping[str, Mapping[str, Any]], shown: Sequence[str]) -> list[list[Any]]:
+    """A row for each label; small counts, and those that they could be worked out from, are hidden."""
+    counted = [name for name in shown if name == "cases" or name in SPLITS]
+    counts = np.asarray([[int(one[name]) for name in counted] for one in labels.values()], dtype=np.int64)
+    covered = hidden_cells(counts)
+    rows = []
+    for (label, one), hidden in zip(labels.items(), covered, strict=True):
+        cover = dict(zip(counted, hidden.tolist(), strict=True))
+        rows.append([label, *(_hide(one[name]) if cover.get(name) else one[name] for name in shown)])
+    return rows
+
+
+def _hide(count: int) -> str:
+    shown = small(count)
+    return shown if isinstance(shown, str) else HIDDEN
 
 
 def _lengths(report: Report) -> list[str]:
@@ -423,7 +446,7 @@ _PARTS: tuple[tuple[str, Callable[[Report], list[str]]], ...] = (
     ("Lengths", _lengths),
     ("Duplicates and contradictions", _duplicates),
     ("What gives the label away", _leaks),
-    *((title, _theirs(name)) for name, title in _OWN_PARTS.items()),
+    *((title, _theirs(name)) for name, title in _PARTS_OF_OTHERS.items()),
     ("Splits", _splits),
     ("Drift between training and test", _drift),
     ("How this was made", _methods),

@@ -27,7 +27,7 @@ OTHER = "other values"
 _MOST_LEVELS = 12
 _LONGEST = 40  # characters of a value that is shown; a longer one is likely free text
 _BANDS = ((0, 17), (18, 39), (40, 64), (65, 79), (80, 89), (90, 200))
-_AGE = re.compile(r"(?:^|_|\b)(?:age|ages|alter|edad|âge)(?:$|_|\b)", re.IGNORECASE)
+_AGE = re.compile(r"(?:^|_|\b)(?:age|ages|alter|edad|âge|yas|yaş)(?:$|_|\b)", re.IGNORECASE)
 _SEX = re.compile(r"(?:^|_|\b)(?:sex|gender|sexo|sexe|geschlecht)(?:$|_|\b)", re.IGNORECASE)
 _OWN = {"case_id", "text", "label", "patient", "split", "group", "time_rank"}
 Levels = NDArray[np.int64]
@@ -65,6 +65,18 @@ def extra_columns(frame: pl.DataFrame) -> list[str]:
     return [name for name in frame.columns if name not in _OWN]
 
 
+def exploded(values: pl.Series) -> tuple[NDArray[np.int64], pl.Series]:
+    """The row and the value of each entry: one a row, or as many as a row's list holds."""
+    import polars as pl
+
+    rows = np.arange(values.len(), dtype=np.int64)
+    if not isinstance(values.dtype, pl.List):
+        return rows, values
+    counts = values.list.len().fill_null(0).to_numpy()
+    flat: list[str] = [name for names in values.to_list() for name in names or ()]
+    return np.repeat(rows, counts), pl.Series(values.name, flat, dtype=pl.String)
+
+
 def table_one(frame: pl.DataFrame, *, patients: bool) -> dict[str, Any]:
     """Baseline characteristics by split.
 
@@ -84,7 +96,9 @@ def table_one(frame: pl.DataFrame, *, patients: bool) -> dict[str, Any]:
         rows += _patients(frame, where)
     for name in extra_columns(frame):
         rows += _variable(name, frame[name], where)
-    rows += _categories("Label", frame["label"], where, most=10_000)
+    places, names = exploded(frame["label"])
+    sizes = [int(one.sum()) for one in where]
+    rows += _categories("Label", names, [one[places] for one in where], most=10_000, totals=sizes)
     return {
         "columns": [OVERALL, *SPLITS],
         "rows": [{**row._asdict(), "cells": list(row.cells)} for row in rows],
@@ -172,15 +186,16 @@ def _categories(
     *,
     order: Sequence[str] = (),
     most: int = _MOST_LEVELS,
+    totals: Sequence[int] | None = None,
 ) -> list[Row]:
-    """The values of a column with counts and shares; rare and long ones are counted together."""
+    """The values of a column with counts and shares (of ``totals``); rare and long ones are counted together."""
     cells = values.to_list()
     levels = list(order) or shown_levels(cells, most)
     keep = set(levels)
     told = np.asarray([MISSING if one is None else one if one in keep else OTHER for one in cells], dtype=object)
     names = [one for one in [*levels, OTHER, MISSING] if (told == one).any()]
     counts = np.asarray([[int((told[one] == name).sum()) for one in where] for name in names], dtype=np.int64)
-    shown = _shown(counts, [int(one.sum()) for one in where])
+    shown = _shown(counts, totals or [int(one.sum()) for one in where])
     apart = _rounded(difference_of_shares(counts[:, 1], counts[:, -1]))
     return [Row(title, name, shown[place], apart if place == 0 else None) for place, name in enumerate(names)]
 

@@ -72,7 +72,7 @@ class Verdict:
 
 
 def verdicts(report: Report) -> list[dict[str, str]]:
-    """All verdicts, FAIL first, then WARN, then PASS; those of the label audit (``audit.verdicts``) among them.
+    """All verdicts, FAIL first, then WARN, then PASS; those that a part brings along (``verdicts`` in it) among them.
 
     Args:
         report: the account; a part that is absent is passed over.
@@ -80,8 +80,8 @@ def verdicts(report: Report) -> list[dict[str, str]]:
     found = [made for check in CHECKS if (made := check(report)) is not None]
     rows = [asdict(one) for one in found]
     told = {one["check"] for one in rows}
-    for part in ("audit", "sources", "cleaning", "splits", "division"):
-        rows += [dict(one) for one in _theirs(report.get(part)) if one["check"] not in told]
+    for part in list(report.values()):
+        rows += [dict(one) for one in _theirs(part) if one["check"] not in told]
     order = ("FAIL", "WARN", "PASS")
     return sorted(rows, key=lambda one: order.index(one["verdict"]) if one["verdict"] in order else len(order))
 
@@ -95,7 +95,7 @@ def _theirs(part: Any) -> list[Mapping[str, str]]:
 def brief(report: Report) -> list[str]:
     """The FAIL and WARN rows in a line each, for a terminal."""
     return [
-        f"{one['verdict']}, {one['check'][:1].lower()}{one['check'][1:]}: {one['sentence']}"
+        f"{one['verdict']} ({one['check'][:1].lower()}{one['check'][1:]}): {one['sentence']}"
         for one in report.get("verdicts", [])
         if one["verdict"] in {"FAIL", "WARN"}
     ]
@@ -107,7 +107,7 @@ def _listed(names: list[str], most: int = 6) -> str:
 
 
 def _cases(report: Report) -> int:
-    return sum(int(one["cases"]) for one in report["labels"].values())
+    return int(report["flow"][-1]["rows"])
 
 
 def _crossings(report: Report) -> Verdict | None:
@@ -252,8 +252,8 @@ def _label_in_text(report: Report) -> Verdict | None:
         check,
         "FAIL" if share > LIMITS["label in most texts"].value else "WARN",
         sentence,
-        "Ask whether the diagnosis was known when the note was written. If it was, cut what was written later, or mask "
-        "the words, and compare the score with and without.",
+        "Ask whether the diagnosis was known when the note was written. If it was, cut what was written later "
+        "(data.moment), or mask the words, and compare the score with and without.",
     )
 
 
@@ -329,13 +329,13 @@ def _drift(report: Report) -> Verdict | None:
     if not moved and not apart:
         return Verdict(check, "PASS", f"No column differs by more than chance and the limits; {told}.")
     which = f"They differ in {_listed(moved)}; " if moved else "No column differs, but "
-    return Verdict(
-        check,
-        "WARN",
-        f"{which}{told}.",
-        "With a split by time or site this is what is being tested. With a random one, look for a source, a period or "
-        "a large group that fell on one side.",
+    meant = (report.get("division") or {}).get("method") in {"temporal", "site"}
+    advice = (
+        "This is what a split by time or site tests: expect a lower score than at random, and say which it is."
+        if meant
+        else "Look for a source, a period or a large group that fell on one side."
     )
+    return Verdict(check, "WARN", f"{which}{told}.", advice)
 
 
 def drifted(one: Mapping[str, Any]) -> bool:

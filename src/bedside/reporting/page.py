@@ -20,6 +20,7 @@ h1{font-size:1.7rem;line-height:1.2;margin:0;overflow-wrap:anywhere}h2{font-size
 h3{font-size:1rem;margin:1.6rem 0 .3rem}
 p,ul.checks{max-width:52rem}.sub,footer,caption,figcaption,summary{color:var(--faint)}
 caption,figcaption{text-align:left;font-size:.9rem;padding:.2rem 0;max-width:52rem}
+caption span{display:block;position:sticky;left:0;max-width:min(52rem,calc(100vw - 2.2rem))}
 .notice{border-left:.3rem solid var(--other);background:var(--soft);padding:.6rem .8rem;margin:1rem 0}
 .box{overflow-x:auto;margin:.6rem 0}table{min-width:min(24rem,100%);border-collapse:collapse;
 font-variant-numeric:tabular-nums;font-size:.9rem}
@@ -39,7 +40,7 @@ footer{padding:2rem 1rem;font-size:.9rem}.skip{position:absolute;left:-99rem}.sk
 table.verdicts caption{display:block}table.verdicts thead{position:absolute;left:-99rem}table.verdicts td,
 table.verdicts tbody th{border:0;padding:.1rem .4rem}
 table.verdicts tr{padding:.4rem 0;border-bottom:1px solid var(--line)}
-table.verdicts tbody th{font-weight:600}
+table.verdicts tbody th{font-weight:600}table.verdicts .todo::before{content:"What to do: "}
 dl{grid-template-columns:1fr}dt{margin-top:.4rem}.i{display:block}table{font-size:.85rem}}
 @media print{:root{color-scheme:light;--ink:#000;--paper:#fff;--soft:#f2f5f8;--line:#bbb;--faint:#444;--mark:#1f6f8b;
 --other:#8a5a00;--pass:#146c3a;--warn:#8a5a00;--fail:#a3212b}@page{size:A4;margin:14mm}body{font-size:10pt}
@@ -147,7 +148,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = 
     marks = [' class="n"' if one else "" for one in numeric]
     head = "".join(f'<th scope="col"{mark}>{escape(name)}</th>' for name, mark in zip(headers, marks, strict=True))
     body = "".join("<tr>" + "".join(map(_placed, row, marks, range(len(marks)))) + "</tr>" for row in rows)
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
+    title = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
     named = escape(caption or ", ".join(headers))
     return (
         f'<div class="box" tabindex="0" role="group" aria-label="{named}"><table>{title}'

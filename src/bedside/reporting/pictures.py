@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from bedside.reporting.page import details, table
 
 _ROW = 24
-_LEFT = 215  # room for the names of bars
-_WIDTH = 520
+_BAR, _VALUE = 170, 60  # longest bar, and room for the number at its end
 _PLOT, _AXIS, _TOP = 330, 52, 12  # side of a plot, room for its axis, space above
 _STRIP = 64  # height of the histogram under a reliability diagram
 _LONGEST = 30
@@ -31,18 +30,18 @@ class Bin(NamedTuple):
 def bars(labels: Sequence[str], values: Sequence[float], title: str, unit: str = "", called: str = "label") -> str:
     """Horizontal bars, one a label, with the value written at the end; ``called`` says what the labels are."""
     top = max([*values, 1e-12])
-    room = _WIDTH - _LEFT - 60
+    left = _room(labels) + 8
     rows = []
     for place, (label, value) in enumerate(zip(labels, values, strict=True)):
-        y, long = place * _ROW, room * value / top
+        y, long = place * _ROW, _BAR * value / top
         rows.append(
-            _text(_LEFT - 8, y + 16, _short(label), "end")
-            + f'<rect x="{_LEFT}" y="{y + 4}" width="{long:.1f}" height="15" fill="var(--mark)"/>'
-            + _text(_LEFT + long + 6, y + 16, f"{value:,.4g}" if value != int(value) else f"{int(value):,}")
+            _text(left - 8, y + 16, _short(label), "end")
+            + f'<rect x="{left}" y="{y + 4}" width="{long:.1f}" height="15" fill="var(--mark)"/>'
+            + _text(left + long + 6, y + 16, f"{value:,.4g}" if value != int(value) else f"{int(value):,}")
         )
     caption = f"{title}{f' ({unit})' if unit else ''}"
     numbers = table([called, unit or "value"], [list(pair) for pair in zip(labels, values, strict=True)], caption)
-    return _figure("".join(rows), _WIDTH, len(labels) * _ROW + 4, caption, numbers)
+    return _figure("".join(rows), left + _BAR + _VALUE, len(labels) * _ROW + 4, caption, numbers)
 
 
 def reliability(

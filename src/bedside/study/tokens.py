@@ -1,4 +1,4 @@
-"""The base model's tokenizer for the data room, which knows no models: only lengths are counted, and nothing is loaded."""
+"""The base model's tokenizer for the data room, which knows no models: lengths are counted, no weight is loaded."""
 
 from __future__ import annotations
 
