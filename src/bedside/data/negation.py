@@ -9,7 +9,7 @@ languages without rules, because the cues of another language would be worse tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -26,6 +26,7 @@ _SHORT = re.compile(
     r"(?:^|[\s(])(?:dr|mr|mrs|ms|dra|sr|sra|mme|prof|vs|approx|e\.g|i\.e|p\.\s?ej|etc|[a-z](?:\.[a-z])+)$", re.I
 )
 _NUMBER = re.compile(r"\d+")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 _ITEM_EDGE = re.compile(r"[,/(]")
 _AFTER_MARK = r"(?=\s*(?:[,;/.]|$))"
 
@@ -49,7 +50,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class _Cues:
-    found: re.Pattern[str]
+    first: Mapping[str, re.Pattern[str]]  # the cues that begin with a word or sign, the longest first
     before: Mapping[str, str]  # kind by cue as compared
     after: Mapping[str, str]
     stops: frozenset[str]  # words that end a scope
@@ -99,8 +100,10 @@ def status_in(scopes: Iterable[Scope], start: int, end: int) -> str:
 
 def _ticked(text: str, section: Section, cues: _Cues) -> bool:
     """Whether a heading is one by its looks only: "consolidation on CXR: absent"."""
-    said = cues.found.match(text, section.body, section.end)
-    return said is not None and _compared(said[0]) in cues.after and _closes(text, said.end(), section.end)
+    said = next(_found(text, section.body, section.end, cues), None)
+    if said is None or said.start > section.body or said.name not in cues.after:
+        return False
+    return _closes(text, said.end, section.end)
 
 
 def _of_relatives(text: str, section: Section) -> list[Scope]:
@@ -136,7 +139,7 @@ def _runs_on(text: str, start: int, end: int) -> bool:
 
 
 def _sentence(text: str, start: int, end: int, cues: _Cues) -> list[Scope]:
-    found = [_Cue(one.start(), one.end(), _compared(one[0]), one[0]) for one in cues.found.finditer(text, start, end)]
+    found = list(_found(text, start, end, cues))
     marks = [_Cue(one.start(), one.end(), _compared(one[0]), one[0]) for one in cues.marks.finditer(text, start, end)]
     places = {one.start for one in marks}
     found = [one for one in found if one.start not in places]
@@ -155,6 +158,17 @@ def _sentence(text: str, start: int, end: int, cues: _Cues) -> list[Scope]:
         elif after:
             scopes.append(Scope(_backward(one, found[:at], start, cues), one.end, after, one.text))
     return scopes
+
+
+def _found(text: str, start: int, end: int, cues: _Cues) -> Iterator[_Cue]:
+    """The cues of a sentence; of two that overlap the first, of two at one place the longer."""
+    at = start
+    for token in _TOKEN.finditer(text, start, end):
+        pattern = cues.first.get(_compared(token[0])) if token.start() >= at else None
+        one = pattern.match(text, token.start(), end) if pattern else None
+        if one:
+            at = one.end()
+            yield _Cue(one.start(), at, _compared(one[0]), one[0])
 
 
 def _closes(text: str, at: int, end: int) -> bool:
@@ -223,9 +237,11 @@ def _cues(language: str) -> _Cues:
     if relatives["words"]:
         verbs = "|".join(pattern(verb) for verb in relatives["reporting"])
         options += [(_compared(word), rf"{_bounded(word)}(?!\s+(?:{verbs})\b)") for word in relatives["words"]]
-    listed = "|".join(one for _, one in sorted(options, key=lambda pair: (-len(pair[0]), pair[0])))
+    first: dict[str, list[tuple[str, str]]] = {}
+    for cue, option in sorted(options, key=lambda pair: (-len(pair[0]), pair[0])):
+        first.setdefault(_TOKEN.findall(cue)[0], []).append((cue, option))
     return _Cues(
-        re.compile(listed, re.IGNORECASE),
+        {token: re.compile("|".join(one for _, one in pairs), re.IGNORECASE) for token, pairs in first.items()},
         before,
         after,
         frozenset(map(_compared, rules["termination"])),
