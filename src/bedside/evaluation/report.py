@@ -96,6 +96,32 @@ def leak(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def varied(augmentation: Mapping[str, Any]) -> str:
+    """What varied copies of the training cases were made, what they look like to a model, and whether they helped."""
+    kept = augmentation["label_preserved"]["all"]
+    discarded = sum(sum(one["discarded"].values()) for one in augmentation["methods"].values())
+    said = (
+        f"{augmentation['copies']:,} varied copies ({', '.join(augmentation['methods'])}) stood beside "
+        f"{augmentation['cases']:,} training cases; {discarded:,} more were discarded, as a fact or a label changed."
+    )
+    if kept is not None:
+        said += f" To {augmentation['judged_by']}, {with_interval(kept)} of them look like the label of their origin."
+    if "comparison" not in augmentation:
+        return f"{said} Whether they helped was not measured (augment.compare)."
+    found = augmentation["comparison"]
+    words = {"better": "They helped", "worse": "They did harm: leave them out"}
+    verdict = words.get(found["difference"]["verdict"], "That they helped was not shown")
+    figure = found["difference"]["macro_f1"]
+    change = "" if figure["value"] is None else f"{figure['value']:+.3f}"
+    if figure["low"] is not None:
+        change += f" ({figure['low']:+.3f} to {figure['high']:+.3f})"
+    return (
+        f"{said} {verdict}: macro-F1 {found['with']['macro_f1']:.3f} with them and "
+        f"{found['without']['macro_f1']:.3f} without, difference {change}, McNemar p = "
+        f"{found['difference']['mcnemar']['p']:.2g}, on {found['n']:,} {' and '.join(found['splits'])} cases."
+    )
+
+
 def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     """The report as one HTML page."""
     from bedside import reporting as r
@@ -107,6 +133,8 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     _result(sheet, metrics)
     if "naive" in metrics:
         sheet.section("What a split of rows would have said", r.paragraph(leak(metrics)))
+    if "augmentation" in metrics:
+        sheet.section("Varied copies of the training cases", r.paragraph(varied(metrics["augmentation"])))
     _calibration(sheet, metrics)
     _each_label(sheet, metrics)
     _confusion(sheet, metrics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bedside.protocol.file import load, parse, render
 from bedside.protocol.sections import (
     AnswerSection,
+    AugmentSection,
     CleanSection,
     DataSection,
     EvaluateSection,
@@ -20,6 +21,7 @@ from bedside.protocol.sections import (
 
 __all__ = [
     "AnswerSection",
+    "AugmentSection",
     "CleanSection",
     "DataSection",
     "EvaluateSection",

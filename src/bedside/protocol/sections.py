@@ -255,6 +255,35 @@ class TrainSection(Section):
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores")
 
 
+class AugmentSection(Section):
+    """Varied copies of the training cases. Numbers, units, negations and sides are never altered."""
+
+    methods: list[Literal["synonyms", "typos", "ocr", "case", "order", "translation"]] = Field(
+        default_factory=list, description="how copies are varied, each copy in one of these ways; empty makes none"
+    )
+    copies: int = Field(1, ge=1, le=20, description="of each training case")
+    share: float = Field(
+        0.1, gt=0, le=0.5, description="of a text's words that are varied (synonyms, typos, ocr, case)"
+    )
+    compare: bool = Field(
+        True, description="train a second time without the copies, so that the report says whether they helped"
+    )
+    wordnet: str | None = Field(None, description="a folder with WordNet's data files, for more synonyms")
+    translate: list[str] = Field(
+        default_factory=list, description="two models on this machine, there and back: ['folder en-es', 'folder es-en']"
+    )
+
+    @model_validator(mode="after")
+    def _two_ways(self) -> AugmentSection:
+        if "translation" in self.methods and len(self.translate) != 2:
+            raise ValueError(
+                f"'translation' needs two models in augment.translate, and there are {len(self.translate)}"
+            )
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("a method stands twice in augment.methods")
+        return self
+
+
 class EvaluateSection(Section):
     """How it is measured, on the test split."""
 
@@ -306,6 +335,7 @@ class Protocol(Section):
     split: SplitSection = Field(default_factory=SplitSection)
     model: ModelSection = Field(default_factory=ModelSection)
     train: TrainSection = Field(default_factory=TrainSection)
+    augment: AugmentSection = Field(default_factory=AugmentSection)
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
     answer: AnswerSection = Field(default_factory=AnswerSection)
     package: PackageSection = Field(default_factory=PackageSection)

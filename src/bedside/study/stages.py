@@ -121,6 +121,13 @@ def _weights(_folder: Path, protocol: Protocol) -> dict[str, Path]:
     return {f"base/{file.name}": file for file in files}
 
 
+def _learned_from(folder: Path, protocol: Protocol) -> dict[str, Path]:
+    """The base model's files, and those that varied copies are made with."""
+    from bedside.study import augmentation
+
+    return {**_weights(folder, protocol), **augmentation.files_of(protocol.augment, folder)}
+
+
 def _model_at_hand(protocol: Protocol) -> None:
     """An unknown or absent base model is told before a long preparation, not after it."""
     from bedside.models import weights
@@ -184,14 +191,28 @@ def _baseline(setting: Setting) -> None:
 
 
 def _train(setting: Setting) -> None:
+    from bedside.study import augmentation
     from bedside.training import train
 
-    protocol = setting.protocol
+    protocol, folder = setting.protocol, setting.of("train")
+    if protocol.augment.methods:
+        augmentation.train_augmented(
+            setting.cohort(),
+            protocol.augment,
+            protocol.model,
+            protocol.train,
+            folder,
+            seed=protocol.study.seed,
+            base=setting.folder,
+            progress=setting.progress,
+        )
+        return
+    (folder / augmentation.ACCOUNT).unlink(missing_ok=True)
     train(
         setting.cohort(),
         protocol.model,
         protocol.train,
-        setting.of("train"),
+        folder,
         seed=protocol.study.seed,
         progress=setting.progress,
     )
@@ -200,6 +221,7 @@ def _train(setting: Setting) -> None:
 def _evaluate(setting: Setting) -> None:
     from bedside.evaluation import evaluate
     from bedside.models import load_diagnoser
+    from bedside.study import augmentation
     from bedside.study.naive import naive_score
 
     protocol, cohort = setting.protocol, setting.cohort()
@@ -221,6 +243,9 @@ def _evaluate(setting: Setting) -> None:
         seed=protocol.study.seed,
         progress=setting.progress,
     )
+    varied = setting.of("train") / augmentation.ACCOUNT
+    if varied.is_file():
+        result.metrics["augmentation"] = read_json(varied)
     folder = setting.of("evaluate")
     result.save(folder, facts=_facts(setting, cohort, look))
     chain = setting.folder / EVIDENCE
@@ -349,13 +374,13 @@ STAGES = (
     Stage(
         "train",
         f"runs/{LABEL_OF_MODEL}",
-        products=("model",),
-        sections=("model", "train"),
+        products=("model", "augmentation.json"),
+        sections=("model", "train", "augment"),
         after=("prepare",),
         run=_train,
         says="fine-tunes the base model",
         room=_room_train,
-        sources=_weights,
+        sources=_learned_from,
         ready=_model_at_hand,
     ),
     Stage(
