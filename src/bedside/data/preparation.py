@@ -18,6 +18,7 @@ from bedside.core.files import sha256_bytes
 from bedside.core.keys import pseudonym
 from bedside.core.progress import SILENT, Progress
 from bedside.data.clean import clean_text, join_sections
+from bedside.data.codes import with_rolled_labels
 from bedside.data.cohort import SPLITS, Cohort
 from bedside.data.crossings import Crossings, count_crossings
 from bedside.data.duplicates import Duplicates, find_duplicates, join_groups, words
@@ -106,6 +107,7 @@ def prepare(
 
     table = read(data, base, progress)
     require_columns(parts_of(data.model_dump()), table)
+    table = with_rolled_labels(table, data, base, progress)
     plan = plan_split(table, data, split)
     _require_written(data, table)
     whole, data = data, without_later_columns(data)

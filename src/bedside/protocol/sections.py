@@ -85,6 +85,11 @@ class DataSection(Section):
     merge: dict[str, str] = Field(
         default_factory=dict, description="labels to be read as another: {'htn' = 'Hypertension'}"
     )
+    label_codes: dict[str, str] = Field(
+        default_factory=dict,
+        description="for labels that are codes: their system, 'icd9cm' or 'icd10', and the level to roll them up to: "
+        "'code', 'three' (characters), 'chapter', or a .csv file with the columns code and label",
+    )
     rare: str | int = Field(
         "refuse",
         description="labels too small for every split: 'refuse', 'drop', 'merge:Other', or the fewest cases allowed",
@@ -115,6 +120,18 @@ class DataSection(Section):
         if twice is not None:
             raise ValueError(f"two of data.sources have the name '{twice}'")
         return self
+
+    @field_validator("label_codes")
+    @classmethod
+    def _label_codes(cls, value: dict[str, str]) -> dict[str, str]:
+        unknown = sorted(set(value) - {"system", "level"})
+        if unknown:
+            raise ValueError(f"has the key '{unknown[0]}', and knows system and level")
+        if value and value.get("system") not in {"icd9cm", "icd10"}:
+            raise ValueError("needs system = 'icd9cm' or 'icd10'")
+        if value.get("level", "three") not in {"code", "three", "chapter"} and not value["level"].endswith(".csv"):
+            raise ValueError("level must be 'code', 'three', 'chapter' or a file that ends in .csv")
+        return value
 
     @field_validator("rare")
     @classmethod
