@@ -320,3 +320,16 @@ def test_keys_that_do_not_go_together_are_faults(lines, said) -> None:
     with pytest.raises(ProtocolError, match="split") as caught:
         parse(f'[data]\nsource = "a.csv"\ntext = "t"\nlabel = "l"\n[split]\n{lines}\n', "plan.toml")
     assert said in str(caught.value)
+
+
+def test_labels_of_too_few_groups_are_refused_with_their_groups(write) -> None:
+    rows = table(60)
+    for n, row in enumerate(rows[:9]):
+        row["diagnosis"] = "Cowpox" if n < 2 else "Anthrax" if n < 4 else "Yaws"
+    with pytest.raises(DataError) as caught:
+        prepared(write(as_csv(rows)), patient="patient_id")
+    assert str(caught.value) == (
+        "3 labels have fewer than 4 groups of patients or duplicates, and each split needs one: Anthrax (1), Cowpox "
+        "(1), Yaws (3); in protocol.toml, under [data], merge them by name ([data.merge]), drop them, or say "
+        'rare = "drop" or "merge:Other".'
+    )

@@ -179,7 +179,7 @@ def apply_rare(
         raise DataError(_tied_refusal(tied, cases, spread))
     fresh, keep, notes = list(labels), np.ones(len(labels), dtype=np.bool_), []
     if small and rare == "refuse":
-        raise DataError(_refusal(small, cases, spread))
+        raise DataError(_refusal(small, spread))
     if small and isinstance(rare, str) and rare.startswith("merge:"):
         name, verb = tidy(rare[6:]), "was" if len(small) == 1 else "were"
         fresh = [name if label in small else label for label in labels]
@@ -227,19 +227,17 @@ def _tied_refusal(tied: Sequence[str], cases: Mapping[str, int], spread: Mapping
     )
 
 
-def _refusal(small: Sequence[str], cases: Mapping[str, int], spread: Mapping[str, int]) -> str:
-    """The sentence that names labels which cannot reach every split."""
-    shown = ", ".join(
-        f"{label} ({counted(cases[label], 'case')} in {counted(spread[label], 'group')})" for label in small[:10]
-    )
+def _refusal(small: Sequence[str], spread: Mapping[str, int]) -> str:
+    """The sentence that names labels which cannot reach every split, with their groups."""
+    shown = ", ".join(f"{label} ({spread[label]})" for label in small[:10])
     more = f" and {len(small) - 10} more" if len(small) > 10 else ""
     noun, them = ("label has", "it") if len(small) == 1 else ("labels have", "them")
     several = len(small) > 1 and sum(spread[label] for label in small) >= FEWEST_GROUPS
-    other = ' or rare = "merge:Other" to read them as one' if several else ""
+    other = ' or "merge:Other"' if several else ""
     return (
-        f"{len(small)} {noun} fewer than {FEWEST_GROUPS} groups of patients or duplicates, so not every split can "
-        f'have one: {shown}{more}; in protocol.toml, under [data], write rare = "drop" to leave {them} out{other}, '
-        f"or merge {them} by name under [data.merge]."
+        f"{len(small)} {noun} fewer than {FEWEST_GROUPS} groups of patients or duplicates, and each split needs one: "
+        f"{shown}{more}; in protocol.toml, under [data], merge {them} by name ([data.merge]), drop {them}, or say "
+        f'rare = "drop"{other}.'
     )
 
 
@@ -254,7 +252,7 @@ def _require_labels(labels: Sequence[str], groups: NDArray[np.int64]) -> None:
         )
     small = sorted(label for label in cases if spread[label] < FEWEST_GROUPS)
     if small:
-        raise DataError(_refusal(small, cases, spread))
+        raise DataError(_refusal(small, spread))
 
 
 def positive_label(labels: Sequence[str], cases: Mapping[str, int], wanted: str | None) -> str | None:

@@ -50,7 +50,7 @@ def describe(
     off, worst = largest_deviation(labels, splits, [parts.wished[name] for name in SPLITS])
     account["largest_deviation"] = {"label": worst, "cases": off}
     account["sentence"] = (
-        f"{sentence(plan, left_out, later)} No label is further than {off:g} cases from its share of a split."
+        f"{sentence(plan, left_out, later)} No label is further than {_off(off)} from its share of a split."
     )
     account["verdicts"] = [_verdict(account, left_out / max(len(parts.splits), 1))]
     if folds is not None:
@@ -135,7 +135,7 @@ def _fold_verdict(folds: Mapping[str, Any]) -> dict[str, str]:
     said += f" {counted(folds['moved'], 'case')} moved so that none is." if folds["moved"] else ""
     absent = folds["absent"]
     if not absent:
-        said += f" No label is further than {folds['largest_deviation']['cases']:g} cases from its share of a fold."
+        said += f" No label is further than {_off(folds['largest_deviation']['cases'])} from its share of a fold."
         return _row("Folds", "PASS", said, "Nothing.")
     named = ", ".join(list(absent)[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
     noun = "label is" if len(absent) == 1 else "labels are"
@@ -145,6 +145,11 @@ def _fold_verdict(folds: Mapping[str, Any]) -> dict[str, str]:
         f"{said} {len(absent)} {noun} absent from a fold: {named}.",
         "Ask for fewer folds (split.folds), or merge or drop these labels.",
     )
+
+
+def _off(cases: float) -> str:
+    """A deviation in cases, which need not be whole."""
+    return f"{cases:g} case{'' if cases == 1 else 's'}"
 
 
 def _row(check: str, verdict: str, said: str, advice: str) -> dict[str, str]:
