@@ -331,5 +331,5 @@ def test_labels_of_too_few_groups_are_refused_with_their_groups(write) -> None:
     assert str(caught.value) == (
         "3 labels have fewer than 4 groups of patients or duplicates, and each split needs one: Anthrax (1), Cowpox "
         "(1), Yaws (3); in protocol.toml, under [data], merge them by name ([data.merge]), drop them, or say "
-        'rare = "drop" or "merge:Other".'
+        'rare = "drop" or rare = "merge:Other".'
     )

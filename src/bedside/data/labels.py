@@ -233,7 +233,7 @@ def _refusal(small: Sequence[str], spread: Mapping[str, int]) -> str:
     more = f" and {len(small) - 10} more" if len(small) > 10 else ""
     noun, them = ("label has", "it") if len(small) == 1 else ("labels have", "them")
     several = len(small) > 1 and sum(spread[label] for label in small) >= FEWEST_GROUPS
-    other = ' or "merge:Other"' if several else ""
+    other = ' or rare = "merge:Other"' if several else ""
     return (
         f"{len(small)} {noun} fewer than {FEWEST_GROUPS} groups of patients or duplicates, and each split needs one: "
         f"{shown}{more}; in protocol.toml, under [data], merge {them} by name ([data.merge]), drop {them}, or say "
