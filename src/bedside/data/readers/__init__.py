@@ -32,7 +32,7 @@ _READERS = {
     ".nxml": "pubmed_xml",
 }
 _PACKED = {".csv", ".tsv", ".txt", ".tab", ".xml", ".nxml"}  # read through gzip too
-_FOLDERS = ("mimic", "fhir_r4", "pubmed_xml")  # asked in this order whether a folder is theirs
+_FOLDERS = ("mimic", "datasets_folder", "fhir_r4", "pubmed_xml")  # asked in this order whether a folder is theirs
 
 
 def read(data: DataSection, base: Path, progress: Progress = SILENT, *, tell: bool = True) -> Table:
@@ -47,8 +47,13 @@ def read(data: DataSection, base: Path, progress: Progress = SILENT, *, tell: bo
     Raises:
         DataError: one sentence naming the file, and the row where there is one.
     """
-    path = resolve(data.source, base)
-    table: Table = _module(_reader_of(path)).read(path, data, progress)
+    from bedside.data.readers import datasets_folder
+
+    if datasets_folder.is_hub(data.source):
+        table: Table = datasets_folder.read_hub(data.source, progress)
+    else:
+        path = resolve(data.source, base)
+        table = _module(_reader_of(path)).read(path, data, progress)
     require_rows(table.frame, table.file)
     table = dataclasses.replace(
         table,
@@ -76,8 +81,8 @@ def resolve(source: str, base: Path) -> Path:
         if _of_folder(path) is None:
             raise DataError(
                 f"{path} is a folder; name the table inside it (data.source). A folder is read as a whole only if it "
-                "holds FHIR (.json, .ndjson), tables of MIMIC-III or MIMIC-IV, or articles of PubMed or PMC "
-                "(.xml, .nxml)."
+                "holds FHIR (.json, .ndjson), tables of MIMIC-III or MIMIC-IV, articles of PubMed or PMC (.xml, "
+                ".nxml), or what the datasets library saved."
             )
         return path
     if not path.is_file():
@@ -92,6 +97,10 @@ def files_of(source: str, base: Path) -> dict[str, Path]:
 
     Files in a folder are named by their places, because exports name them after patients.
     """
+    from bedside.data.readers import datasets_folder
+
+    if datasets_folder.is_hub(source):
+        return {}
     path = base / Path(source).expanduser()
     if not path.is_dir():
         return {"table": path}

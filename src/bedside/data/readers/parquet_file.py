@@ -28,13 +28,13 @@ def read(path: Path, data: DataSection, progress: Progress) -> Table:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"{path.name} is no readable Parquet file; write or copy it again.") from error
     names, remarks = name_columns(frame.columns, path.name)
-    frame = pl.DataFrame([_text(frame[old]).rename(new) for old, new in zip(frame.columns, names, strict=True)])
+    frame = pl.DataFrame([as_text(frame[old]).rename(new) for old, new in zip(frame.columns, names, strict=True)])
     said = f"read {frame.height:,} rows and {frame.width:,} columns of {path.name}: Parquet"
     rows = tuple(range(1, frame.height + 1))
     return Table(frame, rows, path.name, {"format": "parquet"}, (said,), tuple(remarks))
 
 
-def _text(series: pl.Series) -> pl.Series:
+def as_text(series: pl.Series) -> pl.Series:
     """A column as strings; whole floats that stand for integers with gaps lose their ``.0``."""
     import polars as pl
 
