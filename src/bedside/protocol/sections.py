@@ -64,7 +64,8 @@ class DataSection(Section):
 
     source: str = Field(
         "",
-        description="the notes: .csv, .tsv, .xlsx, .jsonl, .parquet (csv may be .gz), FHIR: a file or a folder, or a "
+        description="the notes: .csv, .tsv, .xlsx, .jsonl, .parquet, .xml (csv and xml may be .gz), FHIR: a file or a "
+        "folder, a folder of MIMIC, of PubMed or PMC, or of the datasets library, hf:owner/name on the Hub, or a "
         "database's URL (sqlite:///notes.db), which 'env:NAME' takes from an environment variable",
     )
     query: str | None = Field(None, description="of a database: the SELECT whose rows are the cases")
@@ -101,7 +102,8 @@ class DataSection(Section):
     separator: str = Field("auto", description="between columns of a csv: ',' ';' '|' or a tab; 'auto' looks")
     sheet: str | None = Field(None, description="of a workbook; the first if not given")
     note_types: list[str] = Field(
-        default_factory=list, description="of FHIR: the types of notes to take, by LOINC code or name; empty takes all"
+        default_factory=list,
+        description="of FHIR and MIMIC: the types of notes to take, by code or name; empty takes all",
     )
     same_patients: bool = Field(
         False, description="of several sources: whether equal ids of patients and cases are the same everywhere"

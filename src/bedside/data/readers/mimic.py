@@ -345,7 +345,8 @@ def _joined(notes: pl.DataFrame, release: _Release, tables: dict[str, Path]) -> 
         raise _damaged(_culprit(release, tables), error) from None
     first = ("text", "diagnosis", "code", "codes", "icd_version")
     filled = joined.with_columns(pl.col(pl.String).fill_null(""))
-    return filled.select(*first, pl.exclude(first))
+    unnamed = [] if "description" in release.columns else ["description"]
+    return filled.select(*first, pl.exclude(*first, *unnamed))
 
 
 def _culprit(release: _Release, tables: dict[str, Path]) -> Path:
