@@ -11,6 +11,7 @@ from bedside.bundle import Bundle
 from bedside.core.errors import BedsideError, DataError
 from bedside.data import Cohort
 from bedside.study import Study
+from bedside.study.moment import in_words
 
 KINDS = {"Pneumonia": ("cough", "fever"), "Migraine": ("headache", "photophobia"), "Gout": ("toe", "swelling")}
 PLAN = """
@@ -91,3 +92,11 @@ def test_notes_of_which_nothing_is_at_hand(tmp_path) -> None:
     study = write_study(tmp_path / "study", text='"letter"', more=more)
     with pytest.raises(DataError, match="of no note anything is at hand"):
         study.run("prepare")
+
+
+def test_the_comparison_in_words() -> None:
+    figure = {"value": 0.5, "low": 0.4, "high": 0.6}
+    said = in_words({"without": figure, "with": figure, "difference": figure, "n": 1200, "method": "m"}, "admission")
+    assert "(admission)" in said
+    assert said.count("0.500 (0.400 to 0.600)") == 3
+    assert said.endswith("n = 1,200")
