@@ -125,7 +125,7 @@ def test_by_time_the_latest_are_the_test(write) -> None:
     assert division["training_cases_later_than_the_first_test_case"] == 0
     assert division["left_out"] == 0
     assert division["sentence"].startswith("By time: ")
-    assert "0 training cases later than the earliest test case" in division["sentence"]
+    assert "0 training cases are later than the earliest test case" in division["sentence"]
 
 
 def test_a_patient_who_comes_again_later_is_learned_from_no_earlier(write) -> None:

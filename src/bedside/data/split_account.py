@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bedside.core.errors import DataError
 from bedside.data.cohort import SPLITS
+from bedside.data.labels import tidy
 from bedside.data.split import missing_labels
 from bedside.data.split_parts import Parts
 from bedside.data.split_plan import TEST, TRAIN, Plan
@@ -90,9 +91,11 @@ def sentence(plan: Plan, left_out: int, later: int | None = None) -> str:
         else ""
     )
     if plan.split.method == "temporal":
+        are = "is" if later == 1 else "are"
         return (
             "By time: the test holds every case after a moment, calibration and validation what came before it, and "
-            f"train the earliest.{tied} {counted(later or 0, 'training case')} later than the earliest test case."
+            f"train the earliest.{tied} {counted(later or 0, 'training case')} {are} later than the earliest "
+            "test case."
         )
     if plan.split.method == "site":
         sites = ", ".join(plan.split.test_sites)
@@ -174,7 +177,7 @@ def unreached(
     Raises:
         DataError: they are to be refused, by name; or fewer than two labels would remain.
     """
-    name = rare[6:].strip() if isinstance(rare, str) and rare.startswith("merge:") else None
+    name = tidy(rare[6:]) if isinstance(rare, str) and rare.startswith("merge:") else None
     remain = (set(labels) - set(absent)) | ({name} if name else set())
     if isinstance(rare, int) or rare == "refuse" or set(absent) == {name} or len(remain) < 2:
         raise DataError(_refused(absent, plan))

@@ -204,7 +204,7 @@ def folds_of(
     plan: Plan,
     places: Sequence[int],
     groups: NDArray[np.int64],
-    labels: NDArray[np.int64],
+    labels: RowLabels,
     splits: NDArray[np.int64],
     keys: Sequence[str],
     seed: int,
@@ -228,10 +228,11 @@ def folds_of(
             f"split.folds = {folds} is more than the {counted(len(keys), 'group')} of patients and duplicates that "
             "there are; ask for fewer folds."
         )
-    count = int(labels.max(initial=0)) + 1
+    rows = [[label] for label in labels.tolist()] if isinstance(labels, np.ndarray) else labels
+    count = max((label for row in rows for label in row), default=0) + 1
     pairs = [
-        [label] if split == TEST else [label, count + label]
-        for label, split in zip(labels.tolist(), splits.tolist(), strict=True)
+        list(row) if split == TEST else [*row, *(count + label for label in row)]
+        for row, split in zip(rows, splits.tolist(), strict=True)
     ]
     return assign_folds(groups, pairs, keys, folds, derive(seed, "folds"), progress), 0
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bedside.core.errors import DataError
 from bedside.data.cohort import SPLITS
+from bedside.data.labels import tidy
 from bedside.data.table import Table, is_absent
 from bedside.data.wording import counted
 from bedside.protocol import DataSection, SplitSection
@@ -113,17 +114,17 @@ def _sites(table: Table, data: DataSection, split: SplitSection) -> NDArray[np.i
         raise DataError(
             "split.method = 'site' needs data.site: name the column with the hospital or ward under [data]."
         )
-    names = [str(one).strip() for one in table.frame[data.site]]
+    names = [tidy(str(one)) for one in table.frame[data.site]]
     known = [name for name, _ in Counter(one for one in names if not is_absent(one)).most_common()]
     if not split.test_sites:
         raise DataError(f"split.method = 'site' needs split.test_sites, the sites held out; {_all(known, 'sites')}.")
-    for name in split.test_sites:
+    held = {tidy(name) for name in split.test_sites}
+    for name in sorted(held):
         if name not in known:
             raise DataError(
                 f"split.test_sites names '{name}', which is no site in column '{data.site}' of {table.file}"
                 f"{_nearest(name, known)} {_all(known, 'sites')}."
             )
-    held = set(split.test_sites)
     if held >= set(known):
         raise DataError(
             f"split.test_sites names every site in column '{data.site}' of {table.file}, so none is left to learn "
