@@ -180,10 +180,12 @@ def _words(both: pl.DataFrame, seed: int, progress: Progress) -> dict[str, Any]:
     is_test = (both["split"][rows] == "test").to_numpy()
     vectors = TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(texts)
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=derive(seed, "drift", "folds") % 2**32)
+    settings = {"random_state": derive(seed, "drift", "solver") % 2**31, "max_iter": 1_000}
     scores, fold = np.zeros(len(texts)), np.zeros(len(texts), dtype=np.int64)
     with progress.task("telling test from training notes", total=_FOLDS, unit="folds") as task:
         for number, (fitted, held) in enumerate(folds.split(texts, is_test, groups)):
-            model = LogisticRegression(class_weight="balanced", max_iter=200).fit(vectors[fitted], is_test[fitted])
+            model = LogisticRegression(solver="liblinear", dual=True, class_weight="balanced", **settings)
+            model.fit(vectors[fitted], is_test[fitted])
             scores[held], fold[held] = model.decision_function(vectors[held]), number
             task.advance()
     return {**_auroc(scores, is_test, fold, groups, seed), "rows": len(texts), "of": both.height, "letters": LETTERS}

@@ -145,10 +145,10 @@ def _labels(report: Report) -> list[str]:
     return [
         bars(list(labels), [one["cases"] for one in labels.values()], "Cases of each label", "cases"),
         table(
-            ["label", *(name.replace("largest_deviation", "furthest from the wished count") for name in shown)],
+            ["label", *(name.replace("largest_deviation", "furthest off") for name in shown)],
             _label_rows(labels, shown),
             caption="Cases of each label in each split, small counts as in Table one; groups are those of one patient "
-            "or of near-duplicates.",
+            "or of near-duplicates; furthest off: cases away from the wished count, in the split where it is most.",
         ),
     ]
 
