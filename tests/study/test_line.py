@@ -106,13 +106,13 @@ def test_what_comes_from_synthetic_notes_says_so(study) -> None:
 
 
 def test_a_table_without_the_word_beside_it_is_not_called_synthetic(tmp_path) -> None:
-    from bedside.data.report import _is_synthetic
+    from bedside.data.sources import is_synthetic
 
-    assert not _is_synthetic(tmp_path / "notes.csv")
+    assert not is_synthetic(tmp_path / "notes.csv")
     (tmp_path / "README.md").write_text("Notes of our clinic\nnot SYNTHETIC\n", encoding="utf-8")
-    assert not _is_synthetic(tmp_path / "notes.csv")
+    assert not is_synthetic(tmp_path / "notes.csv")
     (tmp_path / "README.md").write_text("SYNTHETIC. Made up.\n", encoding="utf-8")
-    assert _is_synthetic(tmp_path / "notes.csv")
+    assert is_synthetic(tmp_path / "notes.csv")
 
 
 def test_a_flipped_byte_is_named(study) -> None:

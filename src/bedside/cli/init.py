@@ -16,14 +16,22 @@ def register(app: typer.Typer) -> None:
     """Add the verb."""
     app.command(
         "init",
-        epilog=example("bedside init notes.csv --into my-study", "bedside init notes.xlsx --label dx --rare drop"),
+        epilog=example(
+            "bedside init notes.csv --into my-study",
+            "bedside init notes.xlsx --label dx --rare drop",
+            'bedside init sqlite:///notes.db --query "SELECT note, diagnosis FROM notes"',
+        ),
     )(init)
 
 
 def init(
     table: Annotated[
-        Path,
-        typer.Argument(help="The table of notes: .csv, .tsv, .xlsx, .jsonl or .parquet.", show_default=False),
+        str,
+        typer.Argument(
+            help="The table of notes: .csv, .tsv, .xlsx, .jsonl or .parquet; or a database: sqlite:///notes.db, or "
+            "env:NAME where the environment variable NAME holds its URL.",
+            show_default=False,
+        ),
     ],
     into: Annotated[Path, typer.Option(help="The new study's folder.")] = Path("my-study"),
     text: Annotated[
@@ -44,6 +52,7 @@ def init(
         ),
     ] = None,
     sheet: Annotated[str | None, typer.Option(help="The sheet of a workbook.")] = None,
+    query: Annotated[str | None, typer.Option(help="Of a database: the SELECT whose rows are the cases.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Look at a table, propose which column is what, and write protocol.toml with a comment on every key."""
@@ -60,6 +69,7 @@ def init(
         keep=keep,
         rare=int(rare) if rare is not None and rare.isdecimal() else rare,
         sheet=sheet,
+        query=query,
         progress=progress(quiet),
     )
     data = created.study.protocol.data

@@ -107,7 +107,7 @@ class _View:
 
 
 def look(
-    path: Path,
+    path: Path | str,
     *,
     text: str | list[str] | None = None,
     label: str | None = None,
@@ -117,6 +117,7 @@ def look(
     site: str | None = None,
     keep: Sequence[str] | None = None,
     rare: str | int | None = None,
+    query: str | None = None,
     encoding: str = "auto",
     separator: str = "auto",
     sheet: str | None = None,
@@ -125,9 +126,9 @@ def look(
     """Look at a table and propose which column is what.
 
     Args:
-        path: the table.
+        path: the table, or a database's URL.
         text, label, patient, case_id, time, site, keep: what the user already knows; taken as given.
-        rare, encoding, separator, sheet: as in ``[data]``.
+        rare, query, encoding, separator, sheet: as in ``[data]``.
         progress: shown while reading; what was seen is in the proposal.
 
     Raises:
@@ -135,7 +136,7 @@ def look(
     """
     from bedside.data.preparation import parts_of, require_columns
 
-    reading = {"source": str(path), "encoding": encoding, "separator": separator, "sheet": sheet}
+    reading = {"source": str(path), "query": query, "encoding": encoding, "separator": separator, "sheet": sheet}
     table = read(_section({"text": "?", "label": "?", **reading}), Path(), progress, tell=False)
     given = {"text": text, "label": label, "patient": patient, "case_id": case_id, "time": time, "site": site}
     view = _View(table, {key: value for key, value in given.items() if value is not None})

@@ -24,7 +24,7 @@ from bedside.data.crossings import Crossings, count_crossings
 from bedside.data.duplicates import Duplicates, find_duplicates, join_groups, words
 from bedside.data.labels import apply_rare, merged, positive_label, tidy
 from bedside.data.moment import Cut, cut_cases, language_of, later_columns, without_later_columns
-from bedside.data.readers import read, resolve
+from bedside.data.sources import Gathered, gather
 from bedside.data.split import missing_labels
 from bedside.data.split_account import describe, unreached
 from bedside.data.split_parts import divide, folds_of
@@ -65,7 +65,7 @@ class Prepared:
     """Everything that the report is written from."""
 
     table: Table
-    path: Path
+    gathered: Gathered
     cases: Cases
     frame: pl.DataFrame
     labels: tuple[str, ...]
@@ -105,7 +105,8 @@ def prepare(
     from bedside.data.report import account
     from bedside.data.verdicts import brief
 
-    table = read(data, base, progress)
+    gathered = gather(data, base, progress)
+    table, data = gathered.table, gathered.data
     require_columns(parts_of(data.model_dump()), table)
     table = with_rolled_labels(table, data, base, progress)
     plan = plan_split(table, data, split)
@@ -125,7 +126,7 @@ def prepare(
     positive = positive_label(labels, Counter(cases.labels), data.positive)
     done = Prepared(
         table,
-        resolve(data.source, base),
+        gathered,
         cases,
         frame,
         labels,
@@ -206,7 +207,7 @@ def _cases(table: Table, data: DataSection, clean: CleanSection, progress: Progr
     absent = [place for place, label in enumerate(labels) if is_absent(label)]
     if absent and data.unlabelled == "refuse":
         raise DataError(
-            f"{table.file}: {len(absent):,} rows have no label (the first is row {table.rows[absent[0]]:,}); "
+            f"{table.file}: {len(absent):,} rows have no label (the first is {table.row(absent[0])}); "
             "fill them in, or set data.unlabelled = 'drop'."
         )
     cases.keep([not is_absent(label) for label in cases.labels], "no label")
@@ -376,7 +377,7 @@ def _case_ids(table: Table, data: DataSection, cases: Cases, key: bytes) -> list
     """A pseudonym of each case: of its id where a column names it, else of its row and text."""
     if data.case_id is None:
         return [
-            pseudonym(key, "case", f"{table.rows[place]}\x1f{sha256_bytes(text.encode('utf-8'))}")
+            pseudonym(key, "case", f"{table.key(place)}\x1f{sha256_bytes(text.encode('utf-8'))}")
             for place, text in zip(cases.places, cases.texts, strict=True)
         ]
     column = table.frame[data.case_id].to_list()
@@ -386,7 +387,7 @@ def _case_ids(table: Table, data: DataSection, cases: Cases, key: bytes) -> list
         name = column[place].strip()
         seen[name] += 1
         usable = seen[name] == 1 and not is_absent(name)
-        ids.append(pseudonym(key, "case", name if usable else f"{name}\x1f{table.rows[place]}"))
+        ids.append(pseudonym(key, "case", name if usable else f"{name}\x1f{table.key(place)}"))
     again = len(cases.places) - len(seen)
     if again:
         cases.warnings.append(

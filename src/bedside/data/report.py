@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.core.files import sha256_file
 from bedside.core.progress import SILENT, Progress
+from bedside.data import sources
 from bedside.data.cohort import SPLITS
 from bedside.data.drift import drift
 from bedside.data.leaks import label_in_text, tells
@@ -47,6 +46,8 @@ def account(
     found["table_one"] = table_one(done.frame, patients=data.patient is not None)
     found["lengths"] = lengths(done.frame, seed, count_tokens)
     found["drift"] = drift(done.frame, seed, progress)
+    if done.gathered.named:
+        found["sources"] = sources.account(done.gathered.origins, done.frame, seed)
     found["verdicts"] = verdicts(found)
     return found
 
@@ -56,15 +57,7 @@ def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: Split
     labels, splits = done.cases.labels, done.frame["split"].to_list()
     return {
         "schema": 1,
-        "source": {
-            "file": done.path.name,
-            "sha256": sha256_file(done.path),
-            "bytes": done.path.stat().st_size,
-            **done.table.seen,
-            "rows": done.table.frame.height,
-            "columns": done.table.frame.columns,
-            "observations": list(done.table.observations),
-        },
+        "source": done.gathered.account(),
         "columns": {
             "text": data.text_columns(),
             **{key: getattr(data, key) for key in ("label", "patient", "case_id", "time", "site", "keep")},
@@ -83,19 +76,10 @@ def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: Split
         "crossings": _crossings(done, split),
         "label_in_text": label_in_text(done.cases.texts, labels),
         "giving_away": _leaks(done, data),
-        "synthetic": _is_synthetic(done.path),
+        "synthetic": any(one.synthetic for one in done.gathered.origins),
         "deidentification": NOT_DEIDENTIFIED,
         "warnings": list(done.cases.warnings),
     }
-
-
-def _is_synthetic(table: Path) -> bool:
-    """Whether the README.md beside the table opens with SYNTHETIC, as the sample clinic's does."""
-    try:
-        with (table.parent / "README.md").open(encoding="utf-8") as file:
-            return "SYNTHETIC" in file.readline()
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def _flow(done: Prepared) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ class Table:
         seen: format, encoding, separator, sheet: what the reader found.
         observations: sentences for the user, in passing.
         warnings: sentences that should not be missed.
+        files: for each row of the frame, the name of its file, where several were joined; else empty.
     """
 
     frame: pl.DataFrame
@@ -42,6 +43,16 @@ class Table:
     seen: dict[str, Any]
     observations: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    files: tuple[str, ...] = ()
+
+    def row(self, place: int) -> str:
+        """Where the user finds the row at this place of the frame: ``row 7``, or ``row 7 of b.csv``."""
+        found = f"row {self.rows[place]:,}"
+        return f"{found} of {self.files[place]}" if self.files else found
+
+    def key(self, place: int) -> str:
+        """A name of the row at this place that no other row has."""
+        return f"{self.files[place]}\x1f{self.rows[place]}" if self.files else f"{self.rows[place]}"
 
 
 def name_columns(cells: Sequence[str], file: str) -> tuple[list[str], list[str]]:

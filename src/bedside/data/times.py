@@ -25,6 +25,29 @@ def time_rank(values: pl.Series) -> tuple[pl.Series, list[str]]:
     """
     import polars as pl
 
+    text, best, notes = _read(values)
+    ranks = _parsed(text, best).rank("dense").cast(pl.Int64) - 1
+    return ranks.rename("time_rank"), notes
+
+
+def as_iso(values: pl.Series) -> tuple[pl.Series, list[str]]:
+    """[rows] each time in one form, so that sources which write it otherwise can be joined; empty where it has none.
+
+    Returns:
+        The times and sentences on what could not be read, and on dates whose day and month cannot be told apart.
+    """
+    import polars as pl
+
+    text, best, notes = _read(values)
+    found = _parsed(text, best)
+    if "%H" not in best:
+        found = found * 86_400_000_000  # days
+    fresh = found.cast(pl.Datetime("us")).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")
+    return fresh.fill_null("").rename(values.name), [one for one in notes if not one.endswith("have no time")]
+
+
+def _read(values: pl.Series) -> tuple[pl.Series, str, list[str]]:
+    """Trimmed times, the form that most of them have, and what is odd."""
     text = values.str.strip_chars()
     counts = {form: _parsed(text, form).drop_nulls().len() for form in _FORMATS}
     best = max(_FORMATS, key=lambda form: counts[form])
@@ -37,8 +60,7 @@ def time_rank(values: pl.Series) -> tuple[pl.Series, list[str]]:
     twin = best.replace("%d/%m", "%m/%d")
     if counts[best] and twin != best and counts[twin] == counts[best]:
         notes.append("every time could be day/month or month/day; it was read as day/month")
-    ranks = _parsed(text, best).rank("dense").cast(pl.Int64) - 1
-    return ranks.rename("time_rank"), notes
+    return text, best, notes
 
 
 def _parsed(text: pl.Series, form: str) -> pl.Series:

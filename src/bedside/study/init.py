@@ -28,7 +28,7 @@ class Created:
 
 
 def create(
-    table: Path,
+    table: Path | str,
     into: Path,
     *,
     text: str | list[str] | None = None,
@@ -39,17 +39,20 @@ def create(
     keep: Sequence[str] | None = None,
     rare: str | int | None = None,
     sheet: str | None = None,
+    query: str | None = None,
     progress: Progress = SILENT,
 ) -> Created:
     """Make a study from a table of notes.
 
     Args:
-        table: .csv, .tsv, .xlsx, .jsonl or .parquet (csv may be .gz).
+        table: .csv, .tsv, .xlsx, .jsonl or .parquet (csv may be .gz), or a database's URL, or ``env:NAME`` where the
+            environment variable NAME holds it.
         into: the study's folder; made if absent.
         text, label, patient, time, site, keep: columns that the user names; what is not given is proposed.
         rare: what to do with labels too small for every split: ``drop``, ``merge:NAME``, or the fewest cases that a
             label may have; if not given, the lines to choose from are written as comments.
         sheet: of a workbook.
+        query: of a database: the SELECT whose rows are the cases.
         progress: shown while reading; what was seen is in the answer.
 
     Raises:
@@ -75,6 +78,7 @@ def create(
         keep=keep,
         rare=rare,
         sheet=sheet,
+        query=query,
         progress=progress,
     )
     protocol = Protocol(
@@ -93,8 +97,18 @@ def _dotted(code: str) -> str:
     return code if "." in code or len(code) <= 3 else f"{code[:3]}.{code[3:]}"
 
 
-def _relative(table: Path, folder: Path) -> str:
-    """The table's path as seen from the study, so that both can move together; absolute on another drive."""
+def _relative(table: Path | str, folder: Path) -> str:
+    """The table's path as seen from the study, so that both can move together; absolute on another drive.
+
+    An SQLite file is a path too; the address of a server stays as it is.
+    """
+    from bedside.data.readers import sql
+
+    source = str(table)
+    if sql.is_address(source):
+        found = sql.file_in(source)
+        return source if found is None else source.replace(found, _relative(Path(found).expanduser(), folder), 1)
+    table = Path(table)
     try:
         return Path(os.path.relpath(table.absolute(), folder.absolute())).as_posix()
     except ValueError:

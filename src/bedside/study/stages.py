@@ -105,9 +105,9 @@ def find(name: str) -> Stage:
 
 
 def _table(folder: Path, protocol: Protocol) -> dict[str, Path]:
-    from bedside.data.readers import files_of
+    from bedside.data.sources import files
 
-    return files_of(protocol.data.source, folder)
+    return files(protocol.data, folder)
 
 
 def _weights(_folder: Path, protocol: Protocol) -> dict[str, Path]:
@@ -136,10 +136,10 @@ def _model_at_hand(protocol: Protocol) -> None:
 
 
 def _room_prepare(setting: Setting) -> int:
-    """The cases as Parquet are smaller than the table, unless that is packed."""
-    table = setting.folder / Path(setting.protocol.data.source).expanduser()
-    times = 10 if table.suffix == ".gz" else 2
-    return times * table.stat().st_size + _SLACK if table.is_file() else 0
+    """The cases as Parquet are smaller than the tables, unless those are packed; of a server nothing is known."""
+    tables = [path for path in _table(setting.folder, setting.protocol).values() if path.is_file()]
+    sizes = [(10 if path.suffix == ".gz" else 2) * path.stat().st_size for path in tables]
+    return sum(sizes) + _SLACK if sizes else 0
 
 
 def _room_linear(setting: Setting) -> int:
@@ -299,7 +299,7 @@ def _facts(setting: Setting, cohort: Cohort, look: int) -> dict[str, str]:
     protocol = setting.protocol
     return {
         "study": protocol.study.name,
-        "source": Path(protocol.data.source).name,
+        "source": cohort.report["source"]["file"],
         "base model": protocol.model.base,
         "seed": str(protocol.study.seed),
         "look": str(look),

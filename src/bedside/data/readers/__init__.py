@@ -47,11 +47,15 @@ def read(data: DataSection, base: Path, progress: Progress = SILENT, *, tell: bo
     Raises:
         DataError: one sentence naming the file, and the row where there is one.
     """
-    from bedside.data.readers import datasets_folder
+    from bedside.data.readers import datasets_folder, sql
 
-    if datasets_folder.is_hub(data.source):
-        table: Table = datasets_folder.read_hub(data.source, progress)
+    if sql.is_address(data.source):
+        table: Table = sql.read(data, base, progress)
+    elif datasets_folder.is_hub(data.source):
+        sql.require_no_query(data)
+        table = datasets_folder.read_hub(data.source, progress)
     else:
+        sql.require_no_query(data)
         path = resolve(data.source, base)
         table = _module(_reader_of(path)).read(path, data, progress)
     require_rows(table.frame, table.file)
@@ -97,8 +101,10 @@ def files_of(source: str, base: Path) -> dict[str, Path]:
 
     Files in a folder are named by their places, because exports name them after patients.
     """
-    from bedside.data.readers import datasets_folder
+    from bedside.data.readers import datasets_folder, sql
 
+    if sql.is_address(source):
+        return sql.files_of(source, base)
     if datasets_folder.is_hub(source):
         return {}
     path = base / Path(source).expanduser()
