@@ -109,6 +109,10 @@ def _relative(table: Path | str, folder: Path) -> str:
         found = sql.file_in(source)
         return source if found is None else source.replace(found, _relative(Path(found).expanduser(), folder), 1)
     table = Path(table)
+    from bedside.data.readers import datasets_folder
+
+    if datasets_folder.is_hub(str(table)):
+        return str(table)
     try:
         return Path(os.path.relpath(table.absolute(), folder.absolute())).as_posix()
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from bedside.core.errors import DataError, MissingExtra
 from bedside.data import look, prepare
 from bedside.data.readers import files_of, read
 from bedside.protocol import CleanSection, DataSection, SplitSection
+from bedside.study import create
 
 SAVED = Path(__file__).parent / "saved_by_datasets_5_2_0"
 
@@ -145,3 +147,79 @@ def test_without_a_network_the_way_by_hand_is_said(monkeypatch: pytest.MonkeyPat
 
 def test_the_hub_has_no_files_to_watch() -> None:
     assert files_of("hf:owner/name", Path()) == {}
+
+
+class Faults:
+    """The library's own faults, as far as they are told apart."""
+
+    class DatasetsError(Exception):
+        pass
+
+    class DatasetNotFoundError(DatasetsError, FileNotFoundError):
+        pass
+
+
+class Split:
+    """A split as the library hands it out; its table is Arrow, which polars gives too."""
+
+    def __init__(self, frame: pl.DataFrame, features: dict) -> None:
+        self.frame, self.features = frame, self
+        self._features = features
+
+    def to_dict(self) -> dict:
+        return self._features
+
+    def with_format(self, kind: str) -> Split:
+        assert kind == "arrow"
+        return self
+
+    def __getitem__(self, rows: slice) -> pl.DataFrame:
+        return self.frame[rows]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch):
+    """A stand-in for the library, since no test uses a network; it answers or fails as it is told."""
+    asked = []
+
+    def install(answer):
+        def load_dataset(*args, **more):
+            asked.append((args, more))
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        library = types.ModuleType("datasets")
+        library.load_dataset, library.exceptions = load_dataset, Faults
+        monkeypatch.setitem(sys.modules, "datasets", library)
+        return asked
+
+    return install
+
+
+def test_a_data_set_of_the_hub_is_asked_for_by_name_and_revision(hub, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"note": [f"Sees {n} bright lights." for n in range(40)], "dx": [n % 2 for n in range(40)]})
+    asked = hub({"train": Split(frame, {"dx": {"_type": "ClassLabel", "names": ["Asthma", "Migraine"]}})})
+    read_in = table("hf:owner/name:small@v1")
+    assert asked == [(("owner/name", "small"), {"revision": "v1"})]  # and nothing that runs code
+    assert read_in.frame.row(1) == ("Sees 1 bright lights.", "Migraine", "train")
+    assert len(read_in.seen["rows_sha256"]) == 64
+    create(Path("hf:owner/name"), tmp_path / "study", label="dx")
+    assert 'source = "hf:owner/name"' in (tmp_path / "study" / "protocol.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Faults.DatasetNotFoundError("secret"), "is not on the Hub, or only for those who may see it"),
+        (ConnectionError("secret"), r"cannot be reached from here; on a machine that reaches it run python -c"),
+        (ValueError("Config name is missing"), "needs the name of one of its configurations"),
+        (ValueError("secret"), "cannot be loaded; on a machine"),
+        (RuntimeError("Dataset scripts are no longer supported"), "without running its code, which is never done"),
+    ],
+)
+def test_faults_of_the_hub_are_one_sentence(hub, fault: Exception, says: str) -> None:
+    hub(fault)
+    with pytest.raises(DataError, match=says) as caught:
+        table("hf:owner/name")
+    assert "\n" not in str(caught.value) and "secret" not in str(caught.value)

@@ -164,8 +164,7 @@ def _stored(part: Any) -> pl.DataFrame:
     """A split of the library as a frame, its rows in their order."""
     import polars as pl
 
-    frame = pl.from_arrow(part.with_format("arrow")[:])
-    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+    return pl.DataFrame(part.with_format("arrow")[:])
 
 
 def _splits(folder: Path) -> dict[str, Path] | None:
