@@ -253,7 +253,9 @@ def _sections(found: Mapping[str, Any], limits: Sequence[int]) -> list[str]:
 def _duplicates(report: Report) -> list[str]:
     from bedside.reporting import table
 
-    found = report["duplicates"]
+    found, clash = report.get("duplicates"), report.get("contradictions")
+    if not found or not clash:
+        return []
     kinds = [("exact", found["exact"]), (f"near (overlap {found['near']['threshold']:g})", found["near"])]
     names = {
         "distinct": "different",
@@ -262,7 +264,6 @@ def _duplicates(report: Report) -> list[str]:
         "beyond_first": "rows beyond the first",
         "cross_label": "clusters with several labels",
     }
-    clash = report["contradictions"]
     return [
         table(
             ["duplicates", *names.values()],
@@ -285,7 +286,7 @@ def _leaks(report: Report) -> list[str]:
     if isinstance(report.get("label_in_text"), int):
         blocks.append(paragraph(f"{report['label_in_text']:,} of {total:,} texts hold their own label's words."))
     kept = report["columns"]["keep"]
-    rows = [[name, how, "kept" if name in kept else "left out"] for name, how in report["giving_away"].items()]
+    rows = [[name, how, "kept" if name in kept else "left out"] for name, how in report.get("giving_away", {}).items()]
     if rows:
         blocks.append(table(["column", "how", ""], rows, caption="Columns that give the label away."))
     return blocks
