@@ -6,10 +6,22 @@ taken back to the letter, and whatever must not be touched can be checked agains
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from bedside.core.errors import DataError
+from bedside.data.rules import read_table
+
+_UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+# A number with its sign, its range or fraction and what follows it; or a word, with what ties it: w/o, b.i.d., don't.
+_FACT = re.compile(
+    r"(?P<number>[<>≤≥=~±+−-]*\s?\d+(?:[.,:/×x^]\d+|\s?[–−-]\s?\d+)*[½¼¾%°²³]*|[±½¼¾])(?=\s?(?P<unit>[^\W\d_]*))"
+    r"|(?P<word>[^\W\d_]+(?:[.'’/][^\W\d_]+)*\.?)"
+)
 
 
 @dataclass(frozen=True)
@@ -70,3 +82,30 @@ def undone(edits: Sequence[Edit]) -> list[Edit]:
 
 def _ordered(edits: Iterable[Edit]) -> list[Edit]:
     return sorted(edits, key=lambda one: (one.start, one.end))
+
+
+def untouchable(text: str) -> Counter[str]:
+    """What no cleaning may change: numbers with unit, sign and range, negations, sides, doses; how often each.
+
+    White space and marks that nobody sees are left aside, so ``5  mg`` and ``5 mg`` are one. Letters in the wrong
+    encoding are not what was written: compare after they were put right.
+    """
+    words, units = _kept_words()
+    plain = " ".join(_UNSEEN.sub("", unicodedata.normalize("NFC", text)).split())
+    found: Counter[str] = Counter()
+    for one in _FACT.finditer(plain):
+        if one["number"]:
+            unit = one["unit"] if one["unit"] in units else ""
+            found[re.sub(r"\s", "", one["number"]) + unit] += 1
+        else:
+            word = one["word"].casefold().replace("’", "'")
+            word = word if word in words else word.rstrip(".")
+            if word in words or word.endswith("n't"):
+                found[word] += 1
+    return found
+
+
+@cache
+def _kept_words() -> tuple[frozenset[str], frozenset[str]]:
+    facts, more = read_table("facts"), read_table("untouchable")
+    return frozenset([*facts["negations"], *more["sides"], *more["doses"]]), frozenset(facts["units"])

@@ -51,6 +51,12 @@ def read_part(part: str, language: str) -> dict[str, Any]:
 
 
 @cache
+def read_table(name: str) -> dict[str, Any]:
+    """One file of rule data that no language owns; callers do not change it."""
+    return _read(name)
+
+
+@cache
 def read_other_languages() -> dict[str, list[str]]:
     """Function words of languages that have no other rules, so that they are told apart from those that do."""
     words: dict[str, list[str]] = _read("other")["function_words"]
