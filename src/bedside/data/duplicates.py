@@ -13,7 +13,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _MOST_HASHES = 512
 _HASH_SEED = 20_261  # part of the method, not of a study: the same texts give the same pairs in every study
 _CHUNK = 4_000
 _WINDOW = 64  # within a bucket, a text is compared with this many neighbours and with the bucket's first
-_QUICK = 64  # hashes looked at before all of them
+_BITS = 256  # of the hashes: what is compared before the words themselves
 _PAIRS = 200_000
 EPSILON = 1e-9  # 7 of 10 words is an overlap of 0.7, whatever floating point makes of it
 
@@ -117,11 +117,11 @@ def join_groups(size: int, *parts: NDArray[np.int64]) -> NDArray[np.int64]:
     return numbers.astype(np.int64)
 
 
-def word_matrix(sets: Iterable[Iterable[str]]) -> csr_array:
+def word_matrix(sets: Iterable[Iterable[str]], dtype: type[np.integer[Any]] = np.int32) -> csr_array:
     """[texts, words] with a 1 where the text holds the word; words are numbered as they come.
 
     The texts' words are taken one text at a time, so a generator keeps memory small: the words of a million notes, all
-    as strings at once, would fill 5 GB.
+    as strings at once, would fill 5 GB. A product of two matrices counts words, which a byte cannot hold.
     """
     from scipy.sparse import csr_array
 
@@ -134,54 +134,84 @@ def word_matrix(sets: Iterable[Iterable[str]]) -> csr_array:
     starts = np.cumsum(np.frombuffer(lengths, dtype=np.int64))
     places = np.frombuffer(columns, dtype=np.int32) if columns else np.zeros(0, dtype=np.int32)
     matrix = csr_array(
-        (np.ones(len(places), dtype=np.int32), places, starts), shape=(len(starts) - 1, max(len(numbers), 1))
+        (np.ones(len(places), dtype=dtype), places, starts), shape=(len(starts) - 1, max(len(numbers), 1))
     )
     matrix.sort_indices()
     return matrix
 
 
+@dataclass(frozen=True)
+class _Sketch:
+    """What is kept of the texts' MinHash digests: enough to propose pairs and to rule out most of them.
+
+    Attributes:
+        bands: [bands, texts] one number for the hashes of a band.
+        bits: [texts, words of 64 bits] the last bit of each of the first hashes, packed.
+        size: how many bits are used.
+    """
+
+    bands: NDArray[np.uint64]
+    bits: NDArray[np.uint64]
+    size: int
+
+    def alike(self, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[pairs] the share of bits that agree: (1 + overlap) / 2 on average (Li and König 2010)."""
+        differ = np.bitwise_count(self.bits[left] ^ self.bits[right]).sum(axis=1, dtype=np.int64)
+        share: NDArray[np.float64] = 1 - differ / self.size
+        return share
+
+
 def _near(keys: Sequence[str], threshold: float, progress: Progress) -> NDArray[np.int64]:
     """Connected components of the graph of near-duplicate pairs."""
-    matrix = word_matrix(key.split(" ") for key in keys)
+    matrix = word_matrix((key.split(" ") for key in keys), dtype=np.int8)
     lengths = np.diff(matrix.indptr).astype(np.int64)
     bands, size = banding(threshold)
-    digests = _digests(keys, bands * size, progress)
+    sketch = _sketch(keys, bands, size, progress)
     cluster = np.arange(len(keys), dtype=np.int64)
     with progress.task("comparing texts", total=bands, unit="bands") as task:
         for band in range(bands):
-            for left, right in _candidates(digests, band, bands, size):
-                near = _verified(matrix, lengths, digests, cluster, left, right, threshold)
+            for left, right in _candidates(sketch.bands, band):
+                near = _verified(matrix, lengths, sketch, cluster, left, right, threshold)
                 if near.any():
                     cluster = _merged(cluster, left[near], right[near])
             task.advance()
     return cluster
 
 
-def _digests(keys: Sequence[str], hashes: int, progress: Progress) -> NDArray[np.uint32]:
-    """[texts, hashes] MinHash digests."""
+def _sketch(keys: Sequence[str], bands: int, size: int, progress: Progress) -> _Sketch:
+    """Hash the texts, a few thousand at a time: the digests of a million would fill more than a gigabyte."""
     from rensa import RMinHash
 
-    digests = np.empty((len(keys), hashes), dtype=np.uint32)
+    used = min(_BITS, bands * size)
+    found = _Sketch(
+        np.empty((bands, len(keys)), dtype=np.uint64), np.zeros((len(keys), -(-used // 64)), dtype=np.uint64), used
+    )
     with progress.task("hashing texts", total=len(keys), unit="texts") as task:
         for start in range(0, len(keys), _CHUNK):
             part = [key.split(" ") for key in keys[start : start + _CHUNK]]
-            digests[start : start + len(part)] = RMinHash.digests_from_token_sets(
-                part, num_perm=hashes, seed=_HASH_SEED
+            rows = slice(start, start + len(part))
+            digests = np.asarray(
+                RMinHash.digests_from_token_sets(part, num_perm=bands * size, seed=_HASH_SEED), dtype=np.uint32
             )
+            for band in range(bands):
+                found.bands[band, rows] = _band_key(digests, band, size)
+            packed = np.packbits((digests[:, :used] & 1).astype(np.uint8), axis=1)
+            found.bits[rows].view(np.uint8)[:, : packed.shape[1]] = packed
             task.advance(len(part))
-    return digests
+    return found
 
 
-def _candidates(
-    digests: NDArray[np.uint32], band: int, bands: int, size: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _candidates(keys: NDArray[np.uint64], band: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs of texts that share all hashes of a band.
 
     Texts of a bucket are sorted by the next band too, so that the likeliest twins are neighbours even in a bucket
     of thousands, which is not compared pair by pair.
     """
-    own, following = (_band_key(digests, number % bands, size) for number in (band, band + 1))
-    order = np.lexsort((following, own)).astype(np.int64)
+    own, following = keys[band], keys[(band + 1) % len(keys)]
+    shared = _shared(own)
+    if not len(shared):
+        return
+    order = shared[np.lexsort((following[shared], own[shared]))]
     key = own[order]
     fresh = np.concatenate([[True], key[1:] != key[:-1]])
     first = order[np.flatnonzero(fresh)[np.cumsum(fresh) - 1]]
@@ -191,6 +221,16 @@ def _candidates(
         if not len(same):
             return
         yield order[same], order[same + step]
+
+
+def _shared(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The texts whose key another text has too, in order."""
+    order = np.argsort(keys)
+    ordered = keys[order]
+    twin = np.zeros(len(keys) + 1, dtype=np.bool_)
+    twin[1:-1] = ordered[1:] == ordered[:-1]
+    shared: NDArray[np.int64] = np.sort(order[twin[1:] | twin[:-1]]).astype(np.int64)
+    return shared
 
 
 def _band_key(digests: NDArray[np.uint32], band: int, size: int) -> NDArray[np.uint64]:
@@ -206,7 +246,7 @@ def _band_key(digests: NDArray[np.uint32], band: int, size: int) -> NDArray[np.u
 def _verified(
     matrix: csr_array,
     lengths: NDArray[np.int64],
-    digests: NDArray[np.uint32],
+    sketch: _Sketch,
     cluster: NDArray[np.int64],
     left: NDArray[np.int64],
     right: NDArray[np.int64],
@@ -214,29 +254,18 @@ def _verified(
 ) -> NDArray[np.bool_]:
     """[pairs] whether the pair is near and not yet in one cluster.
 
-    Cheap tests come first: known, lengths too different to reach the threshold, hashes that agree far too seldom
-    (five standard errors below it); the true overlap decides.
+    Cheap tests come first: known, lengths too different to reach the threshold, bits that agree far too seldom (five
+    standard errors below it); the true overlap decides.
     """
     keep = np.flatnonzero(cluster[left] != cluster[right])
     shorter, longer = np.minimum(lengths[left], lengths[right]), np.maximum(lengths[left], lengths[right])
     keep = keep[shorter[keep] >= threshold * longer[keep] - EPSILON]
-    for hashes in (min(_QUICK, digests.shape[1]), digests.shape[1]):
-        floor = threshold - 5 * np.sqrt(threshold * (1 - threshold) / hashes)
-        keep = keep[_agreement(digests, left[keep], right[keep], hashes) >= floor]
+    wanted = (1 + threshold) / 2
+    floor = wanted - 5 * np.sqrt(wanted * (1 - wanted) / sketch.size)
+    keep = keep[sketch.alike(left[keep], right[keep]) >= floor]
     near = np.zeros(len(left), dtype=np.bool_)
     near[keep] = overlap(matrix, lengths, left[keep], right[keep]) >= threshold - EPSILON
     return near
-
-
-def _agreement(
-    digests: NDArray[np.uint32], left: NDArray[np.int64], right: NDArray[np.int64], hashes: int
-) -> NDArray[np.float64]:
-    """[pairs] the share of the first hashes that agree: an estimate of the overlap."""
-    share = np.empty(len(left), dtype=np.float64)
-    for start in range(0, len(left), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        share[part] = (digests[left[part], :hashes] == digests[right[part], :hashes]).mean(axis=1)
-    return share
 
 
 def overlap(
