@@ -198,5 +198,6 @@ def _crossings(done: Prepared, split: SplitSection) -> dict[str, Any]:
         "threshold": split.near_duplicate,
         "held_out_texts": found.held_out,
         "compared_by_brute_force": found.checked,
+        "compared_by_other_hashes": found.hashed,
         "pairs_joined_after_the_check": done.repaired,
     }

@@ -118,6 +118,8 @@ def _crossings(report: Report) -> Verdict | None:
     checked = (
         f"{found['compared_by_brute_force']:,} of {found['held_out_texts']:,} held-out texts were compared with all"
     )
+    if found.get("compared_by_other_hashes"):
+        checked += ", and each once more by independent hashes"
     if not total:
         return Verdict(
             "Nothing crosses the splits", "PASS", f"No patient and no duplicate stands on two sides; {checked}."
