@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 
 from bedside.data.edits import apply
+from bedside.data.masking import masked
 from bedside.data.mojibake import mojibake
 from bedside.protocol import CleanSection
 
@@ -65,7 +66,7 @@ def _once(text: str, section: CleanSection) -> str:
     if section.whitespace:
         text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text))
         text = _BLANK_LINES.sub("\n\n", _LINE_EDGES.sub("\n", text)).strip(" \n")
-    return text
+    return masked(text, section.mask)
 
 
 def join_sections(columns: Sequence[str], values: Mapping[str, str]) -> str:

@@ -33,12 +33,15 @@ class Cohort:
         report: counts of what was read, kept, dropped and found; JSON-able, without text of a case.
         uncut: [cases] the texts with what is written after the moment of asking, where something was left out; for the
             comparison with and without it, right after the preparation. It is never written.
+        suspects: ``case_id, row, label, suggested, margin`` of the cases whose label is probably wrong, the most
+            probable first; written for people, and not read again.
     """
 
     frame: pl.DataFrame
     labels: tuple[str, ...]
     report: dict[str, Any]
     uncut: tuple[str, ...] | None = field(default=None, repr=False)
+    suspects: pl.DataFrame | None = field(default=None, repr=False)
 
     def part(self, split: str) -> pl.DataFrame:
         """The cases of one split.
@@ -69,7 +72,7 @@ class Cohort:
         return str(found) if found is not None else None
 
     def save(self, folder: Path) -> None:
-        """Write ``cases.parquet``, ``report.json`` and ``report.html``; the same cohort gives the same bytes."""
+        """Write ``cases.parquet``, ``suspects.csv`` and the report; the same cohort gives the same bytes."""
         from bedside.data.report_page import page
 
         require_space(folder, 2 * int(self.frame.estimated_size()) + 1_000_000, "The cohort")
@@ -78,6 +81,8 @@ class Cohort:
             metadata["bedside.positive"] = self.positive
         with atomic_path(folder / "cases.parquet") as temporary:
             self.frame.write_parquet(temporary, metadata=metadata)
+        if self.suspects is not None:
+            write_text(folder / "suspects.csv", self.suspects.write_csv())
         write_json(folder / "report.json", self.report)
         write_text(folder / "report.html", page(self.report))
 

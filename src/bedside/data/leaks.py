@@ -2,19 +2,55 @@
 
 A column that says the diagnosis again (its code, its name in another language, the list it was chosen from) makes any
 subgroup or model that uses it worthless; it is flagged by name and never kept on a proposal.
+
+A text that states its own label is of another kind: often the diagnosis was known when it was written. Statements are
+found by the ways to say a label (:mod:`bedside.data.masking`), and told from what is denied, feared, of a relative or
+of the past, where there are rules for the language.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from bedside.data.masking import CODE, Phrase, pattern_of
+from bedside.data.negation import PRESENT, assertions, status_in
+from bedside.data.rules import LANGUAGES
+from bedside.data.sections import find_sections
 from bedside.data.table import is_absent
 
 ONE_TO_ONE = "is one-to-one with the label"
 PURE = 0.9  # share of the way from the largest label's share to certainty
 NAMED = 0.5  # share of cells that hold their own label's words
+CONCLUSIONS = frozenset(
+    {
+        "discharge diagnosis",
+        "admission diagnosis",
+        "postoperative diagnosis",
+        "preoperative diagnosis",
+        "assessment",
+        "assessment and plan",
+    }
+)  # sections in which a diagnosis is concluded
+
+
+@dataclass(frozen=True)
+class Mention:
+    """A label that a text names.
+
+    Attributes:
+        label: which.
+        kind: how: ``name``, ``synonym``, ``abbreviation`` or ``code``.
+        status: ``present`` where it is stated; ``negated``, ``hypothetical``, ``family`` or ``historical`` where not.
+        section: the canonical name of the section, ``preamble`` before the first heading.
+    """
+
+    label: str
+    kind: str
+    status: str
+    section: str
 
 
 def tells(values: Sequence[str], labels: Sequence[str]) -> str | None:
@@ -66,3 +102,70 @@ def label_in_text(texts: Sequence[str], labels: Sequence[str]) -> int:
     """In how many rows the text holds its own label, as whole words, whatever the case."""
     patterns = {label: re.compile(rf"(?<!\w){re.escape(label.casefold())}(?!\w)") for label in set(labels)}
     return sum(patterns[label].search(text.casefold()) is not None for text, label in zip(texts, labels, strict=True))
+
+
+class Finder:
+    """Finds the labels that texts name.
+
+    A text is scanned word by word, and only where a word begins a phrase is the phrase compared, so that the time does
+    not grow with the number of labels.
+
+    Args:
+        phrases: the ways to say each label.
+        language: whose rules tell what is denied and where sections begin; of others every mention counts as stated.
+    """
+
+    def __init__(self, phrases: Mapping[str, Sequence[Phrase]], language: str = "en") -> None:
+        self._language = language if language in LANGUAGES else ""
+        begin: dict[str, list[tuple[str, Phrase]]] = defaultdict(list)
+        for label, held in phrases.items():
+            for phrase in held:
+                for word in _first_words(phrase):
+                    begin[word].append((label, phrase))
+        self._begin = {
+            word: [(label, one.kind, pattern_of([one])) for label, one in held] for word, held in begin.items()
+        }
+
+    def mentions(self, text: str) -> list[Mention]:
+        """Every mention of a label, in order; one phrase may name several labels."""
+        places = list(self._places(text))
+        if not places:
+            return []
+        if not self._language:
+            return [Mention(label, kind, PRESENT, "") for _, _, label, kind in places]
+        scopes, sections = assertions(text, self._language), find_sections(text, self._language)
+        return [
+            Mention(
+                label,
+                kind,
+                status_in(scopes, start, end),
+                next((one.name for one in sections if one.start <= start < one.end), ""),
+            )
+            for start, end, label, kind in places
+        ]
+
+    def _places(self, text: str) -> Iterator[tuple[int, int, str, str]]:
+        for word in _WORD.finditer(text):
+            for label, kind, pattern in self._begin.get(word[0].casefold(), ()):
+                found = pattern.match(text, word.start())
+                if found:
+                    yield found.start(), found.end(), label, kind
+
+
+_WORD = re.compile(r"\w+")
+
+
+def _first_words(phrase: Phrase) -> set[str]:
+    """The lower-cased words that a phrase may begin with, as a text is cut into words."""
+    text = phrase.text.casefold()
+    found = _WORD.search(text)
+    if found is None or found.start():
+        return set()
+    word = found[0]
+    forms = {word, text.replace(".", "")} if phrase.kind == "code" else {word}
+    return forms | ({f"{word}s", f"{word}es"} if word == text else set())
+
+
+def holds_code(text: str) -> bool:
+    """Whether a text holds what looks like a code of ICD-10 below three characters: ``I26.99``."""
+    return any("." in found[0] for found in CODE.finditer(text))

@@ -17,12 +17,14 @@ from bedside.core.errors import DataError
 from bedside.core.files import sha256_bytes
 from bedside.core.keys import pseudonym
 from bedside.core.progress import SILENT, Progress
+from bedside.data.audit import Audited, audit_labels
 from bedside.data.clean import clean_text, join_sections
 from bedside.data.codes import with_rolled_labels
 from bedside.data.cohort import SPLITS, Cohort
 from bedside.data.crossings import Crossings, count_crossings
 from bedside.data.duplicates import Duplicates, find_duplicates, join_groups, words
 from bedside.data.labels import apply_rare, merged, positive_label, tidy
+from bedside.data.masking import with_mask
 from bedside.data.moment import Cut, cut_cases, language_of, later_columns, without_later_columns
 from bedside.data.sources import Gathered, gather
 from bedside.data.split import missing_labels
@@ -30,7 +32,7 @@ from bedside.data.split_account import describe, unreached
 from bedside.data.split_parts import divide, folds_of
 from bedside.data.split_plan import Plan, plan_split
 from bedside.data.table import Table, is_absent, numbers, text_or_null
-from bedside.protocol import CleanSection, DataSection, SplitSection
+from bedside.protocol import AuditSection, CleanSection, DataSection, SplitSection
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,6 +76,7 @@ class Prepared:
     repaired: int
     positive: str | None
     division: dict[str, Any]
+    audit: dict[str, Any]
 
 
 def prepare(
@@ -84,6 +87,8 @@ def prepare(
     base: Path,
     seed: int,
     key: bytes,
+    audit: AuditSection | None = None,
+    codes: Mapping[str, str] | None = None,
     count_tokens: TokenCounter | None = None,
     progress: Progress = SILENT,
 ) -> Cohort:
@@ -96,6 +101,8 @@ def prepare(
         base: the folder that a relative ``data.source`` is relative to.
         seed: the study's seed.
         key: the site's secret key, for pseudonyms.
+        audit: what is asked of the labels; the defaults if not given.
+        codes: ICD-10 code of a label, where there is one, to be looked for in its texts.
         count_tokens: of the base model, where its tokenizer is at hand, for what the report says of long notes.
         progress: told what is done and what is odd.
 
@@ -112,6 +119,8 @@ def prepare(
     plan = plan_split(table, data, split)
     _require_written(data, table)
     whole, data = data, without_later_columns(data)
+    audit, codes, unmasked = audit or AuditSection(), codes or {}, clean
+    clean = with_mask(clean, _labels(table, data), audit, codes)
     cases = _cases(table, data, clean, progress)
     moment = _leave_out(table, data, cases, progress)
     cases.keep(plan.usable(cases.places), plan.missing)
@@ -124,6 +133,15 @@ def prepare(
     labels, duplicates = placed.labels, placed.duplicates
     frame = _frame(table, data, cases, placed, key)
     positive = positive_label(labels, Counter(cases.labels), data.positive)
+    stated = cases.texts if clean == unmasked else _stated(table, data, cases, unmasked)
+    audited, suspects = audit_labels(
+        Audited.of(cases.texts, stated, cases.labels, frame, duplicates, [table.rows[place] for place in cases.places]),
+        audit,
+        codes=codes,
+        language=language_of(cases.texts, data.language),
+        seed=seed,
+        progress=progress,
+    )
     done = Prepared(
         table,
         gathered,
@@ -135,6 +153,7 @@ def prepare(
         placed.repaired,
         positive,
         placed.division,
+        audited,
     )
     report = account(done, data, clean, split, seed, count_tokens=count_tokens, progress=progress)
     for sentence in report["warnings"][len(table.warnings) :]:  # those of the table were said while reading
@@ -146,10 +165,10 @@ def prepare(
         + ", ".join(f"{name} {int((frame['split'] == name).sum()):,}" for name in SPLITS)
     )
     if moment is None:
-        return Cohort(frame, labels, report)
+        return Cohort(frame, labels, report, suspects=suspects)
     report["moment"] = {**moment, "columns": sorted(later_columns(whole))}
     uncut = _texts(table.frame[cases.places], whole.text_columns(), clean, progress)
-    return Cohort(frame, labels, report, tuple(uncut))
+    return Cohort(frame, labels, report, tuple(uncut), suspects)
 
 
 def parts_of(chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -220,6 +239,21 @@ def _cases(table: Table, data: DataSection, clean: CleanSection, progress: Progr
     cases.labels, idle = merged(cases.labels, data.merge)
     cases.warnings += idle
     return cases
+
+
+def _labels(table: Table, data: DataSection) -> list[str]:
+    """The labels of all rows, as they will stand in the cohort unless they are rare."""
+    labels, _ = merged([tidy(label) for label in table.frame[data.label]], data.merge)
+    return [label for label in labels if not is_absent(label)]
+
+
+def _stated(table: Table, data: DataSection, cases: Cases, clean: CleanSection) -> list[str]:
+    """The texts of the cases as they are without masking, for what the audit says of masking."""
+    texts = _texts(table.frame[cases.places], data.text_columns(), clean, SILENT)
+    if not data.moment:
+        return texts
+    types = None if data.note_type is None else table.frame[data.note_type][cases.places].to_list()
+    return cut_cases(texts, types, Cut.at(data.moment, language_of(texts, data.language)), SILENT).texts
 
 
 def _leave_out(table: Table, data: DataSection, cases: Cases, progress: Progress) -> dict[str, Any] | None:

@@ -73,6 +73,7 @@ def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: Split
         "groups": _groups(done),
         "duplicates": _duplicates(done, split),
         "contradictions": _contradictions(done),
+        "audit": done.audit,
         "crossings": _crossings(done, split),
         "label_in_text": label_in_text(done.cases.texts, labels),
         "giving_away": _leaks(done, data),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bedside.protocol.file import load, parse, render
 from bedside.protocol.sections import (
     AnswerSection,
+    AuditSection,
     AugmentSection,
     CleanSection,
     DataSection,
@@ -22,6 +23,7 @@ from bedside.protocol.sections import (
 
 __all__ = [
     "AnswerSection",
+    "AuditSection",
     "AugmentSection",
     "CleanSection",
     "DataSection",

@@ -157,6 +157,24 @@ class CleanSection(Section):
     whitespace: bool = Field(True, description="odd spaces become spaces, line ends become \\n, blank runs shrink")
     controls: bool = Field(True, description="invisible control and zero-width characters are removed")
     mojibake: bool = Field(True, description="letters that were read in the wrong encoding are put right (ftfy)")
+    mask: list[str] = Field(
+        default_factory=list, description="phrases replaced by [DIAGNOSIS]; audit.leaks = 'mask' adds those of all labels"
+    )
+
+
+class AuditSection(Section):
+    """What is asked of the labels before anyone trains on them."""
+
+    cases: int = Field(
+        20_000, ge=0, description="cases that a model judges the labels of, at most; groups are drawn whole; 0 for none"
+    )
+    leaks: Literal["report", "mask"] = Field(
+        "report", description="texts that name a label are counted, or every name is replaced by [DIAGNOSIS]"
+    )
+    synonyms: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="what else a label is called: {'Myocardial infarction' = ['MI', 'heart attack']}",
+    )
 
 
 class SplitSection(Section):
@@ -351,6 +369,7 @@ class Protocol(Section):
     study: StudySection = Field(default_factory=StudySection)
     data: DataSection
     clean: CleanSection = Field(default_factory=CleanSection)
+    audit: AuditSection = Field(default_factory=AuditSection)
     split: SplitSection = Field(default_factory=SplitSection)
     model: ModelSection = Field(default_factory=ModelSection)
     train: TrainSection = Field(default_factory=TrainSection)

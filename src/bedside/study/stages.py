@@ -177,6 +177,8 @@ def _prepare(setting: Setting) -> None:
         base=setting.folder,
         seed=protocol.study.seed,
         key=site_key(),
+        audit=protocol.audit,
+        codes=protocol.package.codes,
         count_tokens=counter_of(protocol.model.base),
         progress=setting.progress,
     )
@@ -336,7 +338,7 @@ def _package(setting: Setting) -> None:
             for label in cohort.labels
         },
         package=protocol.package.model_copy(update={"codes": codes}),
-        clean=protocol.clean,
+        clean=protocol.clean.model_copy(update={"mask": cohort.report["clean"].get("mask", [])}),
         shown=protocol.answer.shown,
         provenance={
             "study": protocol.study.name,
@@ -354,7 +356,7 @@ STAGES = (
         "prepare",
         "cohort",
         products=("cases.parquet", "report.json", "report.html"),
-        sections=("data", "clean", "split"),
+        sections=("data", "clean", "audit", "split"),
         after=(),
         run=_prepare,
         says="reads, cleans and divides the cases",
