@@ -191,12 +191,11 @@ def _require_whole(plan: Plan, places: Sequence[int], groups: NDArray[np.int64],
     """Refuse a given division that cuts groups."""
     cut = np.flatnonzero(settle(groups, wanted) < 0)
     if len(cut):
-        count = len(np.unique(groups[cut]))
+        count, first = len(np.unique(groups[cut])), plan.row(places[int(cut[0])])
         raise DataError(
             f"split.column = '{plan.split.column}' of {plan.file} cuts {counted(count, 'group')} of patients or "
-            f"near-duplicates apart (the first case that has a twin in a later part is in row "
-            f"{plan.rows[places[int(cut[0])]]:,}); set split.repair = true to leave the {counted(len(cut), 'case')} on "
-            "the earlier side out, or mend the column."
+            f"near-duplicates apart (the first case with a twin in a later part is {first}); set split.repair = true to "
+            f"leave the {counted(len(cut), 'case')} on the earlier side out, or mend the column."
         )
 
 
@@ -246,8 +245,8 @@ def _whole_folds(
     absent = np.flatnonzero(found < 0)
     if len(absent):
         raise DataError(
-            f"split.folds = '{column}' is empty in {counted(len(absent), 'case')} of {plan.file} (the first is row "
-            f"{plan.rows[places[int(absent[0])]]:,}); give every case a fold, or give a number of folds."
+            f"split.folds = '{column}' is empty in {counted(len(absent), 'case')} of {plan.file} (the first is "
+            f"{plan.row(places[int(absent[0])])}); give every case a fold, or give a number of folds."
         )
     counts = np.zeros((int(groups.max(initial=-1)) + 1, int(given.max()) + 1), dtype=np.int64)
     np.add.at(counts, (groups, found), 1)
@@ -256,7 +255,7 @@ def _whole_folds(
     if len(moved) and not plan.split.repair:
         raise DataError(
             f"split.folds = '{column}' of {plan.file} cuts {counted(len(np.unique(groups[moved])), 'group')} of "
-            f"patients or near-duplicates apart (one case is in row {plan.rows[places[int(moved[0])]]:,}); set "
+            f"patients or near-duplicates apart (one case is {plan.row(places[int(moved[0])])}); set "
             f"split.repair = true to move {counted(len(moved), 'case')} to the fold of the others, or mend the column."
         )
     return whole, len(moved)

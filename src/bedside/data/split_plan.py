@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ class Plan:
             for a division at random.
         missing: why rows without a value are left out, as the report says it.
         folds: [rows of the table] the given fold, -1 where there is none; None where none are given.
-        rows: [rows of the table] the number of each row in the file, for sentences.
+        row: where the user finds the row at a place of the table, for sentences.
         file: the table's name.
     """
 
@@ -52,7 +52,7 @@ class Plan:
     values: NDArray[np.int64] | None
     missing: str
     folds: NDArray[np.int64] | None
-    rows: Sequence[int]
+    row: Callable[[int], str]
     file: str
 
     def usable(self, places: Sequence[int]) -> NDArray[np.bool_]:
@@ -86,7 +86,7 @@ def plan_split(table: Table, data: DataSection, split: SplitSection) -> Plan:
     elif split.method == "given":
         values, missing = _given(table, data, split), f"no part in column '{split.column}'"
     folds = _given_folds(table, data, split.folds) if isinstance(split.folds, str) else None
-    return Plan(split, values, missing, folds, table.rows, table.file)
+    return Plan(split, values, missing, folds, table.row, table.file)
 
 
 def _times(table: Table, data: DataSection) -> NDArray[np.int64]:
@@ -148,7 +148,7 @@ def _given(table: Table, data: DataSection, split: SplitSection) -> NDArray[np.i
             rows = [place for place, one in enumerate(cells) if one == name]
             raise DataError(
                 f"split.column = '{column}' says '{name[:30]}' in {counted(len(rows), 'row')} of {table.file} (the "
-                f"first is row {table.rows[rows[0]]:,}){_nearest(name.casefold(), list(_PARTS))} It may say train, "
+                f"first is {table.row(rows[0])}){_nearest(name.casefold(), list(_PARTS))} It may say train, "
                 "validation (valid, val, dev), calibration (calib, cal) or test."
             )
     found = np.asarray([-1 if is_absent(one) else _PARTS[one.casefold()] for one in cells], dtype=np.int64)
