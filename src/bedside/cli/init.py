@@ -28,8 +28,9 @@ def init(
     table: Annotated[
         str,
         typer.Argument(
-            help="The table of notes: .csv, .tsv, .xlsx, .jsonl or .parquet; or a database: sqlite:///notes.db, or "
-            "env:NAME where the environment variable NAME holds its URL.",
+            help="The table of notes: .csv, .tsv, .xlsx, .jsonl, .parquet or .xml; a folder of FHIR, MIMIC, PubMed "
+            "or datasets; or a database: sqlite:///notes.db, or env:NAME where the environment variable NAME holds its "
+            "URL.",
             show_default=False,
         ),
     ],
@@ -53,6 +54,9 @@ def init(
     ] = None,
     sheet: Annotated[str | None, typer.Option(help="The sheet of a workbook.")] = None,
     query: Annotated[str | None, typer.Option(help="Of a database: the SELECT whose rows are the cases.")] = None,
+    note_types: Annotated[
+        list[str] | None, typer.Option(help="Of FHIR and MIMIC: a type of note to take; may be given again.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Look at a table, propose which column is what, and write protocol.toml with a comment on every key."""
@@ -70,6 +74,7 @@ def init(
         rare=int(rare) if rare is not None and rare.isdecimal() else rare,
         sheet=sheet,
         query=query,
+        note_types=note_types or (),
         progress=progress(quiet),
     )
     data = created.study.protocol.data

@@ -118,6 +118,7 @@ def look(
     keep: Sequence[str] | None = None,
     rare: str | int | None = None,
     query: str | None = None,
+    note_types: Sequence[str] = (),
     encoding: str = "auto",
     separator: str = "auto",
     sheet: str | None = None,
@@ -128,7 +129,7 @@ def look(
     Args:
         path: the table, or a database's URL.
         text, label, patient, case_id, time, site, keep: what the user already knows; taken as given.
-        rare, query, encoding, separator, sheet: as in ``[data]``.
+        rare, query, note_types, encoding, separator, sheet: as in ``[data]``.
         progress: shown while reading; what was seen is in the proposal.
 
     Raises:
@@ -136,7 +137,8 @@ def look(
     """
     from bedside.data.preparation import parts_of, require_columns
 
-    reading = {"source": str(path), "query": query, "encoding": encoding, "separator": separator, "sheet": sheet}
+    reading: dict[str, Any] = {"source": str(path), "query": query, "note_types": list(note_types)}
+    reading |= {"encoding": encoding, "separator": separator, "sheet": sheet}
     table = read(_section({"text": "?", "label": "?", **reading}), Path(), progress, tell=False)
     given = {"text": text, "label": label, "patient": patient, "case_id": case_id, "time": time, "site": site}
     view = _View(table, {key: value for key, value in given.items() if value is not None})

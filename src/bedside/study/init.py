@@ -40,6 +40,7 @@ def create(
     rare: str | int | None = None,
     sheet: str | None = None,
     query: str | None = None,
+    note_types: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Created:
     """Make a study from a table of notes.
@@ -53,6 +54,7 @@ def create(
             label may have; if not given, the lines to choose from are written as comments.
         sheet: of a workbook.
         query: of a database: the SELECT whose rows are the cases.
+        note_types: of FHIR and MIMIC: the types of notes to take; empty takes all.
         progress: shown while reading; what was seen is in the answer.
 
     Raises:
@@ -79,6 +81,7 @@ def create(
         rare=rare,
         sheet=sheet,
         query=query,
+        note_types=note_types,
         progress=progress,
     )
     protocol = Protocol(
@@ -100,19 +103,17 @@ def _dotted(code: str) -> str:
 def _relative(table: Path | str, folder: Path) -> str:
     """The table's path as seen from the study, so that both can move together; absolute on another drive.
 
-    An SQLite file is a path too; the address of a server stays as it is.
+    An SQLite file is a path too; the address of a server, and a name on the Hub, stay as they are.
     """
-    from bedside.data.readers import sql
+    from bedside.data.readers import datasets_folder, sql
 
     source = str(table)
+    if datasets_folder.is_hub(source):
+        return source
     if sql.is_address(source):
         found = sql.file_in(source)
         return source if found is None else source.replace(found, _relative(Path(found).expanduser(), folder), 1)
     table = Path(table)
-    from bedside.data.readers import datasets_folder
-
-    if datasets_folder.is_hub(str(table)):
-        return str(table)
     try:
         return Path(os.path.relpath(table.absolute(), folder.absolute())).as_posix()
     except ValueError:

@@ -264,6 +264,9 @@ def test_a_folder_goes_through_init_and_prepare(tmp_path: Path) -> None:
     put(folder / "DIAGNOSES_ICD.csv", DIAGNOSES_III, *[(n, n, 1000 + n, 1, codes[n % 2]) for n in stays])
     titles = ((1, "486", "", "Pneumonia"), (2, "34690", "", "Migraine"))
     put(folder / "D_ICD_DIAGNOSES.csv", TITLES_III, *titles)
+    assert look(folder, note_types=["Physician"]).section.note_types == ["Physician"]
+    with pytest.raises(DataError, match=r"has no note of a type in data\.note_types"):
+        look(folder, note_types=["ECG"])
     chosen = look(folder).section
     assert (chosen.text, chosen.label, chosen.patient) == ("text", "diagnosis", "subject_id")
     assert (chosen.case_id, chosen.time) == ("note_id", "charttime")
