@@ -194,8 +194,8 @@ def _require_whole(plan: Plan, places: Sequence[int], groups: NDArray[np.int64],
         count, first = len(np.unique(groups[cut])), plan.row(places[int(cut[0])])
         raise DataError(
             f"split.column = '{plan.split.column}' of {plan.file} cuts {counted(count, 'group')} of patients or "
-            f"near-duplicates apart (the first case with a twin in a later part is {first}); set split.repair = true to "
-            f"leave the {counted(len(cut), 'case')} on the earlier side out, or mend the column."
+            f"near-duplicates apart (the first case with a twin in a later part is {first}); set split.repair = true "
+            f"to leave the {counted(len(cut), 'case')} on the earlier side out, or mend the column."
         )
 
 
