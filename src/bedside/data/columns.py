@@ -48,6 +48,7 @@ _KEEP = {
     *("bmi", "smoker", "smoking", "pregnant", "triage", "acuity", "yas", "cinsiyet", "alter", "geschlecht", "edad"),
 }
 _CASE = {"id", "caseid", "noteid", "rowid", "sampleid", "recordid", "hadmid", "encounterid", "visitid"}
+_NEVER_LABEL = {"notetype"}  # what a note is says nothing of what the patient has
 _OTHER_SPLITS = re.compile(
     r"^(cluster\w*|k?folds?\d*|splits?|split_\w+|partition|unnamed.*|index|level_0)$", re.IGNORECASE
 )
@@ -70,6 +71,7 @@ class Proposal:
         observations: what was seen, a sentence each.
         warnings: what will go wrong or mislead, a sentence each.
         codes: an ICD-10-CM code for each label, where the file itself gives one.
+        labels: the cases of each label.
     """
 
     section: DataSection
@@ -77,6 +79,7 @@ class Proposal:
     observations: list[str]
     warnings: list[str]
     codes: dict[str, str]
+    labels: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -157,7 +160,8 @@ def look(
     section = _section({**reading, **view.chosen, **({} if rare is None else {"rare": rare})})
     _propose_labels(view, labels, section, progress)
     seen, odd = [*table.observations, *view.observations], [*table.warnings, *view.warnings]
-    return Proposal(section, view.remarks, seen, odd, view.codes)
+    counts = dict(Counter(one for one in labels if not is_absent(one)))
+    return Proposal(section, view.remarks, seen, odd, view.codes, counts)
 
 
 def _section(values: Mapping[str, Any]) -> DataSection:
@@ -251,7 +255,7 @@ def _label_score(values: pl.Series, name: str) -> tuple[float, ...] | None:
     """How likely a column is the label: name, words, few values; None where it cannot be."""
     filled = [one for one in map(tidy, values) if not is_absent(one)]
     distinct = len(set(filled))
-    if not 2 <= distinct <= min(_MOST_LABELS, len(filled) // 2) or _is_named(name, _PATIENT | _TIME | _CASE):
+    if not 2 <= distinct <= min(_MOST_LABELS, len(filled) // 2) or _is_named(name, _PATIENT | _TIME | _CASE | _NEVER_LABEL):
         return None
     if sum(map(len, filled)) > 100 * len(filled):
         return None

@@ -11,6 +11,7 @@ import pytest
 
 from bedside.core.errors import DataError
 from bedside.data import look, prepare
+from bedside.data.codes import with_rolled_labels
 from bedside.data.readers import files_of, read
 from bedside.protocol import CleanSection, DataSection, SplitSection
 
@@ -193,7 +194,9 @@ def test_types_of_the_fourth_release_go_by_code_or_name(fourth: Path, wanted: st
 def test_a_table_without_the_wanted_types_is_not_even_opened(fourth: Path) -> None:
     (found,) = fourth.rglob("radiology.csv.gz")
     found.write_bytes(b"damaged")
-    assert table(fourth, note_types=["DS"]).frame.height == 2
+    read_in = table(fourth, note_types=["DS"])
+    assert read_in.frame.height == 2
+    assert "radiology" not in " ".join(read_in.observations)
     with pytest.raises(DataError, match=r"radiology\.csv\.gz is cut off or damaged"):
         table(fourth)
 
@@ -255,6 +258,18 @@ def test_wrong_files_are_one_sentence(third: Path, name: str, content: bytes, sa
     assert "\n" not in str(caught.value)
 
 
+def test_many_codes_come_with_the_way_to_roll_them_up(tmp_path: Path) -> None:
+    stays = range(302)
+    put(tmp_path / "NOTEEVENTS.csv", NOTEEVENTS, *[note(n, n, n, "Nursing", f"Day {n}.") for n in stays])
+    put(tmp_path / "DIAGNOSES_ICD.csv", DIAGNOSES_III, *[(n, n, n, 1, str(n % 301 + 1000)) for n in stays])
+    (warning,) = table(tmp_path).warnings
+    assert "301 different principal codes" in warning and "{ system = 'icd9cm', level = 'chapter' }" in warning
+    rolled = DataSection(
+        source=str(tmp_path), text="text", label="code", label_codes={"system": "icd9cm", "level": "chapter"}
+    )
+    assert with_rolled_labels(table(tmp_path), rolled, tmp_path).frame["code"].n_unique() < 5
+
+
 def test_a_folder_goes_through_init_and_prepare(tmp_path: Path) -> None:
     signs = {"486": "cough and green sputum with fever", "34690": "throbbing one-sided pain and bright lights"}
     codes, stays = list(signs), range(80)
@@ -273,3 +288,11 @@ def test_a_folder_goes_through_init_and_prepare(tmp_path: Path) -> None:
     cohort = prepare(chosen, CleanSection(), SplitSection(near_duplicate=1), base=tmp_path, seed=1, key=b"k" * 32)
     assert cohort.labels == ("Migraine", "Pneumonia")
     assert cohort.report["source"]["credentialed"] is True
+
+
+def test_the_type_of_note_is_never_proposed_as_the_diagnosis(tmp_path: Path) -> None:
+    kinds, stays = ("Nursing", "Radiology"), range(400)
+    put(tmp_path / "NOTEEVENTS.csv", NOTEEVENTS, *[note(n, n, n, kinds[n % 2], f"Cough on day {n}.") for n in stays])
+    put(tmp_path / "DIAGNOSES_ICD.csv", DIAGNOSES_III, *[(n, n, n, 1, str(n + 1000)) for n in stays])
+    with pytest.raises(DataError, match="no column that could be a diagnosis.*name it with --label"):
+        look(tmp_path)

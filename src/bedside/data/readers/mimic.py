@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 OLDEST = 90  # what an age that the source hides becomes
+MANY_CODES = 300  # different principal codes beyond which most are too rare to learn
 _DEPTH = 6  # folders below the one that is named: physionet.org/files/mimiciv/3.1/hosp
 _LONGEST_CELL = 1 << 30
 _BATCH = 5_000
@@ -123,6 +124,7 @@ class _Seen:
     types: Counter[str] = field(default_factory=Counter)
     out: Counter[str] = field(default_factory=Counter)
     rows: list[int] = field(default_factory=list)
+    unopened: set[str] = field(default_factory=set)  # tables of which no type of note is asked for
 
 
 def holds(folder: Path) -> bool:
@@ -151,6 +153,7 @@ def read(path: Path, data: DataSection, progress: Progress) -> Table:
     notes = _notes(release, tables, data, seen, progress)
     if not notes.height:
         raise DataError(_nothing(release, path.name, data.note_types, seen))
+    tables = {table: file for table, file in tables.items() if table not in seen.unopened}
     frame = _joined(notes, release, tables)
     facts = {
         "format": release.format,
@@ -217,7 +220,8 @@ def _notes(
     present = [table for table in release.notes if table in tables]
     for table in present:
         if wanted and not wanted & _known_types(table) and table in _OF_FILE:
-            continue  # of millions of notes, none is asked for
+            seen.unopened.add(table)
+            continue
         kept = _wanted(_records(tables[table], release, data.encoding), wanted, seen)
         with progress.task(f"reading {tables[table].name}", unit="notes") as task:
             while batch := list(itertools.islice(kept, _BATCH)):
@@ -490,5 +494,12 @@ def _warns(frame: pl.DataFrame) -> tuple[str, ...]:
         warnings.append(
             "codes of ICD-9 and ICD-10 stand side by side, so one disease has two names: keep one version "
             "(column 'icd_version'), or join labels with data.merge"
+        )
+    count = labelled["code"].n_unique()
+    if count > MANY_CODES:
+        system = "icd9cm" if labelled["icd_version"][0] == "9" else "icd10"
+        warnings.append(
+            f"there are {count:,} different principal codes; to predict broader groups, set data.label = 'code' and "
+            f"data.label_codes = {{ system = '{system}', level = 'chapter' }}"
         )
     return tuple(warnings)
