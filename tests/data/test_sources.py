@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+import re
 import sqlite3
 from collections import Counter
 
@@ -252,6 +253,26 @@ def test_a_source_that_tells_the_label_is_warned_of_in_words(write, tmp_path) ->
     assert row["verdict"] == "WARN"
     assert "A model may learn the hospital instead of the disease." in row["sentence"]
     assert any("may learn the hospital instead of the disease" in line for line in told.lines)
+
+
+def test_the_page_shows_terms_and_figures_and_hides_small_counts(write, tmp_path) -> None:
+    from bedside.data.report_page import page
+
+    section = two(write)
+    lines = (tmp_path / "south.csv").read_text().splitlines()
+    few = [n for n, line in enumerate(lines) if "Grippe" in line][:14]
+    write("\n".join(line for n, line in enumerate(lines) if n not in few) + "\n", "south.csv")
+    report = cohort_of(section, tmp_path).report
+    assert report["sources"]["each"][1]["labels"]["Influenza"] == 2
+    html = page(report)
+    shown = html[html.index(">Sources<") :]
+    rows = re.findall(r"<tr>(.*?)</tr>", shown)
+    influenza = next(re.sub(r"<[^>]+>", " ", row).split() for row in rows if "Influenza" in row)
+    assert influenza[0] == "Influenza" and influenza[2] == "&lt;5"
+    assert "hidden" in influenza  # else 22 - 20 would tell it
+    assert "CC-BY-4.0" in shown and "waived by the board" in shown
+    assert f"V {report['sources']['label']['cramers_v']['value']:.2f}" in shown
+    assert f"{report['sources']['label']['accuracy']['value']:.1%}" in shown
 
 
 def test_cramers_v_against_values_worked_out_by_hand() -> None:

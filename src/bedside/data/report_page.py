@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bedside.data.cohort import SPLITS
+from bedside.data.source_page import source_blocks
 from bedside.data.table_one import HIDDEN, hidden_cells, rows_of, small
 from bedside.data.verdicts import LIMITS, drifted
 
@@ -15,7 +16,6 @@ Report = Mapping[str, Any]
 _SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a mark"}
 _MOST_ROWS = 200  # of a table that another part of the account brings along
 _PARTS_OF_OTHERS = {
-    "sources": "Sources",
     "moment": "The moment of asking",
     "cleaning": "Cleaning",
     "audit": "Label audit",
@@ -442,6 +442,7 @@ _PARTS: tuple[tuple[str, Callable[[Report], list[str]]], ...] = (
     ("Verdicts", _checks),
     ("Rows", _rows),
     ("Source", _source),
+    ("Sources", source_blocks),
     ("Table one: the cases", _table_one),
     ("Labels", _labels),
     ("Lengths", _lengths),
