@@ -164,6 +164,8 @@ def prepare(
         f"kept {frame.height:,} of {table.frame.height:,} rows: {len(labels)} labels, "
         + ", ".join(f"{name} {int((frame['split'] == name).sum()):,}" for name in SPLITS)
     )
+    if split.method != "random":
+        progress.say(placed.division["sentence"])
     if moment is None:
         return Cohort(frame, labels, report, suspects=suspects)
     report["moment"] = {**moment, "columns": sorted(later_columns(whole))}
