@@ -255,7 +255,8 @@ def _label_score(values: pl.Series, name: str) -> tuple[float, ...] | None:
     """How likely a column is the label: name, words, few values; None where it cannot be."""
     filled = [one for one in map(tidy, values) if not is_absent(one)]
     distinct = len(set(filled))
-    if not 2 <= distinct <= min(_MOST_LABELS, len(filled) // 2) or _is_named(name, _PATIENT | _TIME | _CASE | _NEVER_LABEL):
+    never = _PATIENT | _TIME | _CASE | _NEVER_LABEL
+    if not 2 <= distinct <= min(_MOST_LABELS, len(filled) // 2) or _is_named(name, never):
         return None
     if sum(map(len, filled)) > 100 * len(filled):
         return None

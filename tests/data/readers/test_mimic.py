@@ -294,5 +294,5 @@ def test_the_type_of_note_is_never_proposed_as_the_diagnosis(tmp_path: Path) -> 
     kinds, stays = ("Nursing", "Radiology"), range(400)
     put(tmp_path / "NOTEEVENTS.csv", NOTEEVENTS, *[note(n, n, n, kinds[n % 2], f"Cough on day {n}.") for n in stays])
     put(tmp_path / "DIAGNOSES_ICD.csv", DIAGNOSES_III, *[(n, n, n, 1, str(n + 1000)) for n in stays])
-    with pytest.raises(DataError, match="no column that could be a diagnosis.*name it with --label"):
+    with pytest.raises(DataError, match=r"no column that could be a diagnosis.*name it with --label"):
         look(tmp_path)
