@@ -243,4 +243,4 @@ def test_columns_that_tell_little_are_left_in_peace() -> None:
 
 def test_a_label_in_its_text_is_counted_as_whole_words() -> None:
     texts = ["known GOUT today", "gouty look", "gout", "influenza-like", "flu, again"]
-    assert label_in_text(texts, ["Gout", "Gout", "Flu", "Flu", "Flu"]) == 2
+    assert label_in_text(texts, [["Gout"], ["Gout"], ["Flu"], ["Flu"], ["Flu", "Gout"]]) == 2

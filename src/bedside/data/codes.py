@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib.util
 import re
 import tomllib
 import unicodedata
@@ -27,6 +28,7 @@ from bedside.core.errors import DataError
 from bedside.core.extras import require
 from bedside.core.progress import SILENT, Progress
 from bedside.data.labels import tidy
+from bedside.data.multilabel import joined, parted
 from bedside.data.table import Table, is_absent
 from bedside.data.wording import counted
 from bedside.protocol import DataSection
@@ -205,6 +207,33 @@ def look_like_codes(labels: Iterable[str]) -> str | None:
     return None
 
 
+def code_remarks(
+    labels: Mapping[str, int], known: Mapping[str, str], progress: Progress = SILENT
+) -> dict[str, list[str]]:
+    """Comment lines for a new protocol, by key, with lines to uncomment.
+
+    For labels that are codes: the counts at each level. For labels that are names: a code for each that has none yet,
+    if ``simple-icd-10-cm`` is installed.
+
+    Args:
+        labels: cases of each label.
+        known: labels that have a code already.
+        progress: shown while the table of codes is loaded.
+    """
+    system = look_like_codes(labels)
+    if system is not None:
+        rolled = roll_up(list(Counter(labels).elements()), "chapter", system)
+        counts = [f"level {one.sentence()}" for one in rolled.levels]
+        said = f"the labels look like {SYSTEMS[system]} codes; uncomment to roll them up:"
+        return {"data.label_codes": [*counts, said, f'system = "{system}"', 'level = "three"']}
+    unknown = [label for label in labels if label not in known]
+    if not unknown or importlib.util.find_spec("simple_icd_10_cm") is None:
+        return {}
+    with progress.task("looking for ICD-10-CM codes"):
+        lines = [one.line() for one in propose_codes(unknown)]
+    return {"package.codes": ["proposed by name; look at each, then uncomment it:", *lines]} if lines else {}
+
+
 def unread_sentence(rolled: RolledUp, system: str) -> str:
     """What could not be read, as the end of a warning; empty where all could."""
     if not rolled.unread:
@@ -235,17 +264,16 @@ def with_rolled_labels(table: Table, data: DataSection, base: Path, progress: Pr
     import polars as pl
 
     system, level = data.label_codes["system"], data.label_codes.get("level", "three")
-    cells = [tidy(one) for one in table.frame[data.label]]
-    filled = [place for place, cell in enumerate(cells) if not is_absent(cell)]
-    rolled = roll_up([cells[place] for place in filled], level, system, base)
+    column = table.frame[data.label].to_list()
+    cells = [parted(one) if data.several else _one(one) for one in column]
+    rolled = roll_up([code for cell in cells for code in cell], level, system, base)
     if not any(rolled.labels):
         raise DataError(
             f"{table.file}: no cell of column '{data.label}' is a code of {SYSTEMS[system]} (data.label_codes); is it "
             "the right column, and the right system?"
         )
-    fresh = [""] * len(cells)
-    for place, label in zip(filled, rolled.labels, strict=True):
-        fresh[place] = label or ""
+    every = iter(rolled.labels)
+    fresh = [joined([label for label in (next(every) for _ in cell) if label]) for cell in cells]
     sentence = unread_sentence(rolled, system)
     if sentence:
         progress.warn(f"{table.file}: {sentence}.")
@@ -257,6 +285,12 @@ def with_rolled_labels(table: Table, data: DataSection, base: Path, progress: Pr
         seen={**table.seen, "codes": {"system": system, "level": level, **rolled.account()}},
         warnings=(*table.warnings, *([sentence] if sentence else [])),
     )
+
+
+def _one(cell: str) -> tuple[str, ...]:
+    """The code in a cell, if there is one."""
+    code = tidy(cell)
+    return () if is_absent(code) else (code,)
 
 
 def _shown(cell: str) -> str:

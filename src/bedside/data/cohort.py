@@ -60,8 +60,34 @@ class Cohort:
         texts: list[str] = self.part(split)["text"].to_list()
         return texts
 
+    @property
+    def several(self) -> bool:
+        """Whether a case may have several labels; ``label`` is then a column of lists."""
+        import polars as pl
+
+        return isinstance(self.frame.schema["label"], pl.List)
+
+    def target_matrix(self, split: str) -> NDArray[np.int64]:
+        """[cases, labels] 1 where the case has the label, else 0; for one label a case and for several."""
+        numbers = {label: number for number, label in enumerate(self.labels)}
+        cells = self.part(split)["label"].to_list()
+        matrix = np.zeros((len(cells), len(self.labels)), dtype=np.int64)
+        for row, cell in enumerate(cells):
+            for label in (cell,) if isinstance(cell, str) else cell:
+                matrix[row, numbers[label]] = 1
+        return matrix
+
     def targets(self, split: str) -> NDArray[np.int64]:
-        """[cases] the number of each case's label, in the order of ``labels``."""
+        """[cases] the number of each case's label, in the order of ``labels``.
+
+        Raises:
+            DataError: a case may have several.
+        """
+        if self.several:
+            raise DataError(
+                "The cases of this cohort may have several labels each, and what was asked for takes one label a case; "
+                "name one column with one label (data.label, without data.delimiter)."
+            )
         numbers = {label: number for number, label in enumerate(self.labels)}
         return np.asarray([numbers[label] for label in self.part(split)["label"]], dtype=np.int64)
 

@@ -98,10 +98,13 @@ def conditional_purity(pairs: Sequence[tuple[str, str]]) -> float:
     return (told - base) / (len(pairs) - base) if len(pairs) > base else 0.0
 
 
-def label_in_text(texts: Sequence[str], labels: Sequence[str]) -> int:
-    """In how many rows the text holds its own label, as whole words, whatever the case."""
-    patterns = {label: re.compile(rf"(?<!\w){re.escape(label.casefold())}(?!\w)") for label in set(labels)}
-    return sum(patterns[label].search(text.casefold()) is not None for text, label in zip(texts, labels, strict=True))
+def label_in_text(texts: Sequence[str], labels: Sequence[Sequence[str]]) -> int:
+    """In how many rows the text holds its own label, or one of its labels, as whole words, whatever the case."""
+    every = {label for held in labels for label in held}
+    patterns = {label: re.compile(rf"(?<!\w){re.escape(label.casefold())}(?!\w)") for label in every}
+    return sum(
+        any(patterns[label].search(text.casefold()) for label in held) for text, held in zip(texts, labels, strict=True)
+    )
 
 
 class Finder:

@@ -184,8 +184,7 @@ def language_of(texts: Sequence[str], named: str = "auto") -> str:
     """
     if named != "auto":
         return named
-    step = max(1, len(texts) // _LOOKED_AT)
-    found = Counter(detect_language(text).code for text in texts[::step])
+    found = _languages(texts)
     unknown = found.pop("unknown", 0)
     if not found:
         raise DataError(
@@ -200,6 +199,21 @@ def language_of(texts: Sequence[str], named: str = "auto") -> str:
             f"name the language whose rules shall be used (data.language = one of {', '.join(LANGUAGES)})."
         )
     return code
+
+
+def likely_language(texts: Sequence[str], named: str = "auto") -> str:
+    """The language that was named, or the commonest in a sample, for rules that can be done without."""
+    if named != "auto":
+        return named
+    found = _languages(texts)
+    found.pop("unknown", 0)
+    return found.most_common(1)[0][0] if found else "other"
+
+
+def _languages(texts: Sequence[str]) -> Counter[str]:
+    """How many of a sample of the texts are in each language."""
+    step = max(1, len(texts) // _LOOKED_AT)
+    return Counter(detect_language(text).code for text in texts[::step])
 
 
 def _rank(moment: str) -> int:

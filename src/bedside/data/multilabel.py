@@ -7,22 +7,25 @@ columns that hold one label each (``diagnosis_1``, ``diagnosis_2``), or from sev
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bedside.core.errors import DataError
-from bedside.data.labels import tidy
-from bedside.data.table import is_absent
+from bedside.data.labels import merged, tidy
+from bedside.data.table import Table, is_absent
 from bedside.data.wording import counted
+from bedside.protocol import DataSection
 
 NONE_OF_THESE = "none of these"
 SEPARATOR = "\x1f"  # between the labels of a case where they stand as one string; no tidied label holds it
 LIST = "list"
+_JOINED = "labels"
 _YES = {"1", "1.0", "true", "yes", "y", "t", "x", "+", "positive", "present"}
 _NO = {"0", "0.0", "false", "no", "n", "f", "-", "negative", "absent"}
 _BRACKETS = re.compile(r"\s*[\[({].*[\])}]\s*", re.DOTALL)
@@ -56,6 +59,43 @@ def label_sets(
             parts = _parts(cell, delimiter, f"{file}, row {rows[place]:,}, column '{name}'")
             found[place].update(one for one in map(tidy, parts) if not is_absent(one))
     return [tuple(sorted(one)) for one in found]
+
+
+def with_label_sets(table: Table, data: DataSection) -> tuple[Table, DataSection]:
+    """The table with one column that holds the joined labels of each row, and the section that names it.
+
+    The columns that the labels came from are gone, because each of them would give the label away. A table whose
+    protocol has one label a case is as it was.
+
+    Raises:
+        DataError: see :func:`label_sets`.
+    """
+    if not data.several:
+        return table, data
+    import polars as pl
+
+    columns = data.labels or [data.label]
+    cells = {name: table.frame[name].to_list() for name in columns}
+    sets = label_sets(cells, data.delimiter, table.file, table.rows)
+    name = data.label or _JOINED
+    while name in table.frame.columns and name not in columns:
+        name += "_"
+    labels = pl.Series(name, [joined(one) for one in sets], dtype=pl.String)
+    frame = table.frame.drop(columns).with_columns(labels)
+    return dataclasses.replace(table, frame=frame), data.model_copy(update={"label": name})
+
+
+def merged_sets(labels: Sequence[str], merge: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Apply ``data.merge`` to joined labels; and a sentence for each entry that matched nothing."""
+    parts = [parted(one) for one in labels]
+    fresh, idle = merged([label for one in parts for label in one], merge)
+    every = iter(fresh)
+    return [joined([next(every) for _ in one]) for one in parts], idle
+
+
+def without_labels(labels: Sequence[str], gone: Collection[str], name: str | None = None) -> list[str]:
+    """Joined labels with some left out, or read as one other."""
+    return [joined(_without(parted(one), set(gone), name)) for one in labels]
 
 
 def joined(labels: Sequence[str]) -> str:

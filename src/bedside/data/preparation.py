@@ -18,17 +18,25 @@ from bedside.core.files import sha256_bytes
 from bedside.core.keys import pseudonym
 from bedside.core.progress import SILENT, Progress
 from bedside.data.audit import Audited, audit_labels
-from bedside.data.clean import clean_text, join_sections
+from bedside.data.clean import Seen, Tally, clean_text, join_sections
 from bedside.data.codes import with_rolled_labels
 from bedside.data.cohort import SPLITS, Cohort
 from bedside.data.crossings import Crossings, count_crossings
 from bedside.data.duplicates import Duplicates, find_duplicates, join_groups, words
-from bedside.data.labels import apply_rare, merged, positive_label, tidy
+from bedside.data.labels import FEWEST_GROUPS, apply_rare, merged, positive_label, tidy
 from bedside.data.masking import with_mask
-from bedside.data.moment import Cut, cut_cases, language_of, later_columns, without_later_columns
+from bedside.data.moment import Cut, cut_cases, language_of, later_columns, likely_language, without_later_columns
+from bedside.data.multilabel import (
+    NONE_OF_THESE,
+    apply_rare_labels,
+    joined,
+    merged_sets,
+    parted,
+    with_label_sets,
+)
 from bedside.data.sources import Gathered, gather
-from bedside.data.split import missing_labels
-from bedside.data.split_account import describe, unreached
+from bedside.data.split import RowLabels, missing_labels
+from bedside.data.split_account import describe, unreached, unreached_of_several
 from bedside.data.split_parts import divide, folds_of
 from bedside.data.split_plan import Plan, plan_split
 from bedside.data.table import Table, is_absent, numbers, text_or_null
@@ -51,6 +59,7 @@ class Cases:
     places: list[int]  # in the table
     flow: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    cleaning: Tally = field(default_factory=Tally)
 
     def keep(self, mask: Sequence[bool] | NDArray[np.bool_], reason: str) -> None:
         """Drop rows and count them under a reason."""
@@ -76,7 +85,7 @@ class Prepared:
     repaired: int
     positive: str | None
     division: dict[str, Any]
-    audit: dict[str, Any]
+    audit: dict[str, Any] | None
 
 
 def prepare(
@@ -115,6 +124,7 @@ def prepare(
     gathered = gather(data, base, progress)
     table, data = gathered.table, gathered.data
     require_columns(parts_of(data.model_dump()), table)
+    table, data = with_label_sets(table, data)
     table = with_rolled_labels(table, data, base, progress)
     plan = plan_split(table, data, split)
     _require_written(data, table)
@@ -125,23 +135,27 @@ def prepare(
     moment = _leave_out(table, data, cases, progress)
     cases.keep(plan.usable(cases.places), plan.missing)
     duplicates, groups, patients = _group(table, data, cases, split.near_duplicate, progress)
-    cases.labels, stays, notes = apply_rare(cases.labels, groups, data.rare)
+    cases.labels, stays, notes = _without_rare(cases, groups, data)
     cases.warnings += notes
     cases.keep(stays, "rare label")
     duplicates, groups, patients = _cut(stays, duplicates, groups, patients)
-    placed = _place(cases, groups, duplicates, patients, plan, data.rare, seed, progress)
+    placed = _place(cases, groups, duplicates, patients, plan, data.rare, seed, progress, several=data.several)
     labels, duplicates = placed.labels, placed.duplicates
     frame = _frame(table, data, cases, placed, key)
-    positive = positive_label(labels, Counter(cases.labels), data.positive)
+    positive = None if data.several else positive_label(labels, Counter(cases.labels), data.positive)
     stated = cases.texts if clean == unmasked else _stated(table, data, cases, unmasked)
-    audited, suspects = audit_labels(
-        Audited.of(cases.texts, stated, cases.labels, frame, duplicates, [table.rows[place] for place in cases.places]),
-        audit,
-        codes=codes,
-        language=language_of(cases.texts, data.language),
-        seed=seed,
-        progress=progress,
-    )
+    audited, suspects = None, None
+    if not data.several:  # its checks ask of each case for the one label that is right
+        audited, suspects = audit_labels(
+            Audited.of(
+                cases.texts, stated, cases.labels, frame, duplicates, [table.rows[place] for place in cases.places]
+            ),
+            audit,
+            codes=codes,
+            language=likely_language(cases.texts, data.language),
+            seed=seed,
+            progress=progress,
+        )
     done = Prepared(
         table,
         gathered,
@@ -176,7 +190,7 @@ def prepare(
 def parts_of(chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Which part each named column plays: pairs of a key of ``[data]`` and a column."""
     pairs = []
-    for key in ("text", "label", "patient", "case_id", "time", "site", "note_type", "keep"):
+    for key in ("text", "label", "labels", "patient", "case_id", "time", "site", "note_type", "keep"):
         names = chosen.get(key) or []
         pairs += [(key, name) for name in ([names] if isinstance(names, str) else names)]
     return pairs
@@ -207,7 +221,9 @@ def _require_written(data: DataSection, table: Table) -> None:
     """Refuse a column of ``data.written`` that the file does not have: it would be left in without a word."""
     for name in data.written:
         if name not in table.frame.columns:
-            raise DataError(f"data.written names '{name}', no column of {table.file}{nearest(name, table.frame.columns)}.")
+            raise DataError(
+                f"data.written names '{name}', no column of {table.file}{nearest(name, table.frame.columns)}."
+            )
 
 
 def nearest(name: str, columns: Sequence[str]) -> str:
@@ -221,31 +237,41 @@ def nearest(name: str, columns: Sequence[str]) -> str:
 
 def _cases(table: Table, data: DataSection, clean: CleanSection, progress: Progress) -> Cases:
     """Cleaned texts and tidied labels of the rows that have both."""
-    columns = data.text_columns()
-    texts = _texts(table.frame, columns, clean, progress)
-    labels = [tidy(label) for label in table.frame[data.label]]
-    cases = Cases(texts, labels, list(range(len(texts))), warnings=list(table.warnings))
-    absent = [place for place, label in enumerate(labels) if is_absent(label)]
+    columns, tally = data.text_columns(), Tally()
+    texts = _texts(table.frame, columns, clean, progress, tally)
+    labels = _row_labels(table, data)
+    cases = Cases(texts, labels, list(range(len(texts))), warnings=list(table.warnings), cleaning=tally)
+    absent = [] if data.unlabelled == "none" else [place for place, label in enumerate(labels) if is_absent(label)]
     if absent and data.unlabelled == "refuse":
         raise DataError(
             f"{table.file}: {len(absent):,} rows have no label (the first is {table.row(absent[0])}); "
             "fill them in, or set data.unlabelled = 'drop'."
         )
-    cases.keep([not is_absent(label) for label in cases.labels], "no label")
+    unlabelled = set(absent)
+    cases.keep([place not in unlabelled for place in cases.places], "no label")
     cases.keep([bool(words(text)) and not is_absent(text) for text in cases.texts], "no text")
     if not cases.texts:
         raise DataError(
             f"{table.file}: no row has both a text (data.text = {', '.join(columns)}) and a label "
             f"(data.label = '{data.label}'); are these the right columns?"
         )
-    cases.labels, idle = merged(cases.labels, data.merge)
+    cases.labels, idle = (merged_sets if data.several else merged)(cases.labels, data.merge)
     cases.warnings += idle
     return cases
 
 
+def _row_labels(table: Table, data: DataSection) -> list[str]:
+    """[rows] the label, ``""`` where there is none; of several labels a case, these joined."""
+    column: list[str] = table.frame[data.label].to_list()
+    if data.several:
+        return column
+    labels = [tidy(label) for label in column]
+    return [NONE_OF_THESE if is_absent(label) else label for label in labels] if data.unlabelled == "none" else labels
+
+
 def _labels(table: Table, data: DataSection) -> list[str]:
     """The labels of all rows, as they will stand in the cohort unless they are rare."""
-    labels, _ = merged([tidy(label) for label in table.frame[data.label]], data.merge)
+    labels, _ = merged([part for label in _row_labels(table, data) for part in parted(label)], data.merge)
     return [label for label in labels if not is_absent(label)]
 
 
@@ -275,15 +301,30 @@ def _leave_out(table: Table, data: DataSection, cases: Cases, progress: Progress
     return {"cut": cut.to_json(), **done.account()}
 
 
-def _texts(frame: pl.DataFrame, columns: list[str], clean: CleanSection, progress: Progress) -> list[str]:
-    """The text of each row, cleaned."""
-    texts = []
+def _texts(
+    frame: pl.DataFrame, columns: list[str], clean: CleanSection, progress: Progress, tally: Tally | None = None
+) -> list[str]:
+    """The text of each row, cleaned; what was done is added to ``tally``."""
+    texts, tally = [], tally or Tally()
     with progress.task("cleaning", total=frame.height, unit="notes") as task:
         for row in frame.select(columns).iter_rows():
-            cells = {name: clean_text(cell, clean) for name, cell in zip(columns, row, strict=True)}
+            seen = Seen()
+            cells = {name: clean_text(cell, clean, seen) for name, cell in zip(columns, row, strict=True)}
             texts.append(join_sections(columns, cells))
+            tally.add(seen)
             task.advance()
     return texts
+
+
+def _without_rare(
+    cases: Cases, groups: NDArray[np.int64], data: DataSection
+) -> tuple[list[str], NDArray[np.bool_], list[str]]:
+    """Labels, [rows] which rows stay, and what was done to labels that cannot reach every split."""
+    if not data.several:
+        return apply_rare(cases.labels, groups, data.rare)
+    sets, notes = apply_rare_labels([parted(one) for one in cases.labels], groups, data.rare, FEWEST_GROUPS)
+    stays = np.asarray([bool(one) or not before for one, before in zip(sets, cases.labels, strict=True)])
+    return [joined(one) for one in sets], stays, notes
 
 
 def _group(
@@ -334,11 +375,16 @@ def _place(
     rare: str | int,
     seed: int,
     progress: Progress,
+    *,
+    several: bool,
 ) -> _Placed:
     """Divide, then check by brute force that nothing crosses; a pair that hashing missed joins its groups."""
-    labels = tuple(sorted(set(cases.labels)))
+    sets = [parted(label) for label in cases.labels]
+    labels = tuple(sorted({label for held in sets for label in held}))
     numbers = {label: number for number, label in enumerate(labels)}
-    targets = np.asarray([numbers[label] for label in cases.labels], dtype=np.int64)
+    targets: RowLabels = [[numbers[label] for label in held] for held in sets]
+    if not several:  # the same cohort is divided as it always was: by one number a row
+        targets = np.asarray([numbers[label] for label in cases.labels], dtype=np.int64)
     links: list[NDArray[np.int64]] = []
     for _ in range(_ATTEMPTS):
         groups = join_groups(len(groups), groups, *links)
@@ -355,18 +401,19 @@ def _place(
             link = np.full(len(groups), -1, dtype=np.int64)
             link[held[list(pair)]] = 0
             links.append(link)
-    absent = dict(missing_labels([cases.labels[row] for row in held], splits, SPLITS))
-    absent |= {label: list(SPLITS) for label in set(labels) - {cases.labels[row] for row in held}}
+    absent = dict(missing_labels([sets[row] for row in held], splits, SPLITS))
+    absent |= {label: list(SPLITS) for label in set(labels) - {label for row in held for label in sets[row]}}
     if absent:
-        fresh, stays, note = unreached(cases.labels, absent, plan, rare)
+        fresh, stays, note = (unreached_of_several if several else unreached)(cases.labels, absent, plan, rare)
         cases.labels, (duplicates, groups, patients) = fresh, _cut(stays, duplicates, groups, patients)
         cases.warnings.append(note)
         cases.keep(stays, "label that does not reach every split")
-        return _place(cases, groups, duplicates, patients, plan, rare, seed, progress)
+        return _place(cases, groups, duplicates, patients, plan, rare, seed, progress, several=several)
     duplicates, groups, _ = _cut(parts.splits >= 0, duplicates, groups, patients)
     cases.keep(parts.splits >= 0, "tied to a case of a later part (a patient or a near-duplicate)")
-    folds, moved = folds_of(plan, cases.places, groups, targets[held], splits, keys, seed, progress)
-    division = describe(plan, parts, cases.places, cases.labels, folds, moved)
+    kept = targets[held] if isinstance(targets, np.ndarray) else [targets[row] for row in held.tolist()]
+    folds, moved = folds_of(plan, cases.places, groups, kept, splits, keys, seed, progress)
+    division = describe(plan, parts, cases.places, [parted(label) for label in cases.labels], folds, moved)
     return _Placed(splits, folds, groups, keys, people, labels, duplicates, crossings, len(links), division)
 
 
@@ -403,7 +450,11 @@ def _frame(table: Table, data: DataSection, cases: Cases, placed: _Placed, key: 
         "split": [SPLITS[number] for number in placed.splits.tolist()],
         "group": groups,
     }
-    frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+    schema: dict[str, Any] = dict.fromkeys(columns, pl.String)
+    if data.several:
+        columns["label"] = [list(parted(label)) for label in cases.labels]
+        schema["label"] = pl.List(pl.String)
+    frame = pl.DataFrame(columns, schema=schema)
     if placed.folds is not None:
         frame = frame.with_columns(pl.Series("fold", placed.folds))
     return frame.with_columns(_extra(table, data, cases, set(frame.columns)))

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from bedside.core.progress import SILENT, Progress
 from bedside.data import sources
+from bedside.data.clean import account as clean_account
 from bedside.data.cohort import SPLITS
 from bedside.data.drift import drift
 from bedside.data.leaks import label_in_text, tells
 from bedside.data.lengths import TokenCounter, lengths
+from bedside.data.multilabel import parted
 from bedside.data.split import groups_per_label
 from bedside.data.table_one import table_one
 from bedside.data.verdicts import verdicts
@@ -46,15 +48,25 @@ def account(
     found["table_one"] = table_one(done.frame, patients=data.patient is not None)
     found["lengths"] = lengths(done.frame, seed, count_tokens)
     found["drift"] = drift(done.frame, seed, progress)
+    found["cleaning"] = _cleaning(done, data, progress)
     if done.gathered.named:
         found["sources"] = sources.account(done.gathered.origins, done.frame, seed)
     found["verdicts"] = verdicts(found)
     return found
 
 
+def _cleaning(done: Prepared, data: DataSection, progress: Progress) -> dict[str, Any]:
+    """What cleaning changed, and what notes repeat."""
+    texts = done.cases.texts
+    patients = done.frame["patient"].to_list() if data.patient is not None else [""] * len(texts)
+    language = None if data.language == "auto" else data.language
+    return clean_account(done.cases.cleaning, texts, patients, language, progress)
+
+
 def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: SplitSection, seed: int) -> dict[str, Any]:
     """What was read, dropped, found and split."""
-    labels, splits = done.cases.labels, done.frame["split"].to_list()
+    labels = [parted(label) for label in done.cases.labels]
+    splits = done.frame["split"].to_list()
     return {
         "schema": 1,
         "source": done.gathered.account(),
@@ -73,7 +85,7 @@ def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: Split
         "groups": _groups(done),
         "duplicates": _duplicates(done, split),
         "contradictions": _contradictions(done),
-        "audit": done.audit,
+        **({"audit": done.audit} if done.audit is not None else {}),
         "crossings": _crossings(done, split),
         "label_in_text": label_in_text(done.cases.texts, labels),
         "giving_away": _leaks(done, data),
@@ -98,14 +110,14 @@ def _leaks(done: Prepared, data: DataSection) -> dict[str, str]:
 
 
 def _per_label(
-    labels: Sequence[str], splits: Sequence[str], groups: Sequence[str], wished: Mapping[str, float]
+    labels: Sequence[Sequence[str]], splits: Sequence[str], groups: Sequence[str], wished: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
     """Cases and groups of each label, its cases in each split, and the largest deviation from the wished share."""
-    counts = Counter(zip(labels, splits, strict=True))
+    counts = Counter((label, split) for held, split in zip(labels, splits, strict=True) for label in held)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     spread = groups_per_label(np.asarray([numbers[one] for one in groups], dtype=np.int64), labels)
     table = {}
-    for label, cases in sorted(Counter(labels).items()):
+    for label, cases in sorted(Counter(label for held in labels for label in held).items()):
         held = {name: counts[label, name] for name in SPLITS}
         off = max(abs(held[name] - share * cases) for name, share in wished.items())
         table[label] = {"cases": cases, "groups": spread[label], **held, "largest_deviation": round(off, 2)}

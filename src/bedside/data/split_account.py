@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bedside.core.errors import DataError
 from bedside.data.cohort import SPLITS
 from bedside.data.labels import tidy
+from bedside.data.multilabel import parted, without_labels
 from bedside.data.split import missing_labels
 from bedside.data.split_parts import Parts
 from bedside.data.split_plan import TEST, TRAIN, Plan
@@ -191,6 +192,17 @@ def unreached(
     if name:
         return [name if one in absent else one for one in labels], np.ones(len(labels), dtype=np.bool_), note
     return list(labels), np.asarray([one not in absent for one in labels], dtype=np.bool_), note
+
+
+def unreached_of_several(
+    labels: Sequence[str], absent: Mapping[str, Sequence[str]], plan: Plan, rare: str | int
+) -> tuple[list[str], NDArray[np.bool_], str]:
+    """As :func:`unreached`, for joined labels: a case loses the label, and is lost itself only if it had no other."""
+    parts = [part for label in labels for part in parted(label)]
+    _, _, note = unreached(parts, absent, plan, rare)
+    name = tidy(rare[6:]) if isinstance(rare, str) and rare.startswith("merge:") else None
+    fresh = without_labels(labels, absent, name)
+    return fresh, np.asarray([bool(one) or not before for one, before in zip(fresh, labels, strict=True)]), note
 
 
 def _refused(absent: Mapping[str, Sequence[str]], plan: Plan) -> str:

@@ -72,13 +72,34 @@ class DataSection(Section):
     text: Column | list[Column] = Field(
         description="the column with the note; a list of columns is joined in that order, with their names as headings"
     )
-    label: Column = Field(description="the column with the diagnosis")
+    label: str = Field("", description="the column with the diagnosis")
+    labels: list[Column] = Field(
+        default_factory=list,
+        description="several columns instead of one, for cases with several labels: each holds a label, or yes or no",
+    )
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        description="between the labels in a cell, for cases with several labels; 'list' for JSON or Python lists",
+    )
     patient: Column | None = Field(
         None, description="the column that names the patient; one patient never crosses a split"
     )
     case_id: Column | None = Field(None, description="the column that names the case (else the row number)")
     time: Column | None = Field(None, description="the column with the time of the note")
     site: Column | None = Field(None, description="the column with the hospital or ward")
+    moment: Literal["", "triage", "admission", "discharge"] = Field(
+        "", description="when the model is asked; sections, notes and columns that are written later are left out"
+    )
+    note_type: Column | None = Field(
+        None, description="the column with the type of note, by name or LOINC code; it says when a note is written"
+    )
+    written: dict[Column, Literal["triage", "admission", "discharge", "after"]] = Field(
+        default_factory=dict, description="columns that are not at hand from the start, and when they are written"
+    )
+    language: Literal["auto", "en", "es", "fr"] = Field(
+        "auto", description="of the notes, for rules that depend on it; 'auto' looks, and says what it saw"
+    )
     keep: list[Column] = Field(
         default_factory=list, description="other columns to keep with the case, for subgroups: age, sex, ward"
     )
@@ -95,8 +116,8 @@ class DataSection(Section):
         "refuse",
         description="labels too small for every split: 'refuse', 'drop', 'merge:Other', or the fewest cases allowed",
     )
-    unlabelled: Literal["drop", "refuse"] = Field(
-        "drop", description="rows without a label are dropped and counted, or refused"
+    unlabelled: Literal["drop", "refuse", "none"] = Field(
+        "drop", description="rows without a label are dropped and counted, refused, or read as 'none of these'"
     )
     encoding: str = Field("auto", description="of a text file; 'auto' looks at the bytes and says what it saw")
     separator: str = Field("auto", description="between columns of a csv: ',' ';' '|' or a tab; 'auto' looks")
@@ -111,6 +132,20 @@ class DataSection(Section):
     sources: list[SourceSection] = Field(
         default_factory=list, description="several sources instead of one, each under its own [[data.sources]]"
     )
+
+    @property
+    def several(self) -> bool:
+        """Whether a case may have several labels."""
+        return bool(self.labels) or self.delimiter is not None
+
+    @model_validator(mode="after")
+    def _one_label(self) -> DataSection:
+        if bool(self.label) == bool(self.labels):
+            both = "both are" if self.label else "neither is"
+            raise ValueError(f"label or labels must be given, and {both}: one column with the diagnosis, or several")
+        if self.labels and self.sources:
+            raise ValueError("labels cannot be joined over several sources: write them into one column, with a delimiter")
+        return self
 
     @model_validator(mode="after")
     def _one_way(self) -> DataSection:
@@ -157,8 +192,15 @@ class CleanSection(Section):
     whitespace: bool = Field(True, description="odd spaces become spaces, line ends become \\n, blank runs shrink")
     controls: bool = Field(True, description="invisible control and zero-width characters are removed")
     mojibake: bool = Field(True, description="letters that were read in the wrong encoding are put right (ftfy)")
+    abbreviations: Literal["keep", "expand", "expand:en", "expand:es", "expand:fr"] = Field(
+        "keep", description="sure ones are written out; 'expand' tells each note's language, 'expand:en' names it"
+    )
+    boilerplate: list[Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]] = Field(
+        default_factory=list, description="SHA-256 of shared passages to leave out, as report.json lists them"
+    )
     mask: list[str] = Field(
-        default_factory=list, description="phrases replaced by [DIAGNOSIS]; audit.leaks = 'mask' adds those of all labels"
+        default_factory=list,
+        description="phrases replaced by [DIAGNOSIS]; audit.leaks = 'mask' adds those of all labels",
     )
 
 
@@ -175,6 +217,17 @@ class AuditSection(Section):
         default_factory=dict,
         description="what else a label is called: {'Myocardial infarction' = ['MI', 'heart attack']}",
     )
+
+
+class SpellingSection(Section):
+    """Words of the training texts that look misspelt. Nothing is corrected unless that was measured to be safe."""
+
+    list: bool = Field(False, description="list suggestions in cohort/spelling.csv: words of two patients at least")
+    correct: Literal["off", "measured"] = Field(
+        "off", description="'measured' corrects training texts where planted slips show that precision beyond doubt"
+    )
+    precision: float = Field(0.98, ge=0.9, lt=1, description="of corrections, at least; its lower bound at 95 % counts")
+    known_from: int = Field(5, ge=2, description="patients whose notes hold a word, that it counts as known here")
 
 
 class SplitSection(Section):
@@ -295,12 +348,12 @@ class TrainSection(Section):
 class AugmentSection(Section):
     """Varied copies of the training cases. Numbers, units, negations and sides are never altered."""
 
-    methods: list[Literal["synonyms", "typos", "ocr", "case", "order", "translation"]] = Field(
+    methods: list[Literal["synonyms", "abbreviations", "typos", "ocr", "case", "order", "translation"]] = Field(
         default_factory=list, description="how copies are varied, each copy in one of these ways; empty makes none"
     )
     copies: int = Field(1, ge=1, le=20, description="of each training case")
     share: float = Field(
-        0.1, gt=0, le=0.5, description="of a text's words that are varied (synonyms, typos, ocr, case)"
+        0.1, gt=0, le=0.5, description="of a text's words that are varied in all ways but the order of sentences"
     )
     compare: bool = Field(
         True, description="train a second time without the copies, so that the report says whether they helped"
@@ -370,6 +423,7 @@ class Protocol(Section):
     data: DataSection
     clean: CleanSection = Field(default_factory=CleanSection)
     audit: AuditSection = Field(default_factory=AuditSection)
+    spelling: SpellingSection = Field(default_factory=SpellingSection)
     split: SplitSection = Field(default_factory=SplitSection)
     model: ModelSection = Field(default_factory=ModelSection)
     train: TrainSection = Field(default_factory=TrainSection)

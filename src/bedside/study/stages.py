@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bedside.core import evidence
+from bedside.core.errors import StudyError
 from bedside.core.files import read_json, sha256_json
 from bedside.core.keys import site_key
 from bedside.core.progress import Progress
@@ -19,6 +20,7 @@ from bedside.study.manifest import Manifest, versions
 
 if TYPE_CHECKING:
     from bedside.data import Cohort
+    from bedside.data.moment import Cut
 
 LABEL_OF_MODEL = "main"
 EVIDENCE = "evidence.jsonl"
@@ -132,7 +134,17 @@ def _model_at_hand(protocol: Protocol) -> None:
     """An unknown or absent base model is told before a long preparation, not after it."""
     from bedside.models import weights
 
+    _one_label(protocol)
     weights.locate(protocol.model.base)
+
+
+def _one_label(protocol: Protocol) -> None:
+    """Refuse to train on several labels a case before anything has begun, not after a long preparation."""
+    if protocol.data.several:
+        raise StudyError(
+            "This version prepares cases with several labels (bedside prepare) and does not train on them yet; name "
+            "one column with one label a case (data.label, without data.labels and data.delimiter) to train."
+        )
 
 
 def _room_prepare(setting: Setting) -> int:
@@ -182,7 +194,30 @@ def _prepare(setting: Setting) -> None:
         count_tokens=counter_of(protocol.model.base),
         progress=setting.progress,
     )
-    cohort.save(setting.of("prepare"))
+    if cohort.uncut is not None:
+        from bedside.study.moment import in_words, with_and_without
+
+        scores = with_and_without(cohort, seed=protocol.study.seed, progress=setting.progress)
+        cohort.report["moment"]["scores"] = scores
+        setting.progress.say(in_words(scores, protocol.data.moment))
+    _spelled(setting, cohort).save(setting.of("prepare"))
+
+
+def _spelled(setting: Setting, cohort: Cohort) -> Cohort:
+    """The cohort with its spelling listed in ``spelling.csv``, and put right where that was asked for and is safe."""
+    from bedside.core.files import write_text
+
+    section, place = setting.protocol.spelling, setting.of("prepare") / "spelling.csv"
+    place.unlink(missing_ok=True)
+    if not section.list and section.correct == "off":
+        return cohort
+    from bedside.data.spelling import spell
+
+    found = spell(cohort, section, seed=setting.protocol.study.seed, progress=setting.progress)
+    found.cohort.report["spelling"] = found.account
+    write_text(place, found.table())
+    setting.progress.say(f"      {len(found.listed):,} words that look misspelt are listed in {place.name}")
+    return found.cohort
 
 
 def _baseline(setting: Setting) -> None:
@@ -310,6 +345,14 @@ def _facts(setting: Setting, cohort: Cohort, look: int) -> dict[str, str]:
     }
 
 
+def _moment(cohort: Cohort) -> Cut | None:
+    """What was left out because it is written after the moment of asking."""
+    from bedside.data.moment import Cut
+
+    found = cohort.report.get("moment")
+    return Cut.from_json(found["cut"]) if found else None
+
+
 def _package(setting: Setting) -> None:
     from bedside.bundle import write_bundle
     from bedside.evaluation import Abstention, Calibration
@@ -339,6 +382,7 @@ def _package(setting: Setting) -> None:
         },
         package=protocol.package.model_copy(update={"codes": codes}),
         clean=protocol.clean.model_copy(update={"mask": cohort.report["clean"].get("mask", [])}),
+        cut=_moment(cohort),
         shown=protocol.answer.shown,
         provenance={
             "study": protocol.study.name,
@@ -355,8 +399,8 @@ STAGES = (
     Stage(
         "prepare",
         "cohort",
-        products=("cases.parquet", "report.json", "report.html"),
-        sections=("data", "clean", "audit", "split"),
+        products=("cases.parquet", "report.json", "report.html", "spelling.csv"),
+        sections=("data", "clean", "audit", "spelling", "split"),
         after=(),
         run=_prepare,
         says="reads, cleans and divides the cases",
@@ -371,6 +415,7 @@ STAGES = (
         after=("prepare",),
         run=_baseline,
         says="trains what the model must beat: TF-IDF with logistic regression, and the majority",
+        ready=_one_label,
         room=_room_linear,
     ),
     Stage(
