@@ -29,6 +29,7 @@ def report(tmp_path_factory) -> dict:
 def _of(report: dict, check: str, **changes) -> dict[str, str]:
     """The verdict on a report in which some parts are other."""
     other = copy.deepcopy({**report, **changes})
+    other.pop("audit", None)
     return next(one for one in verdicts(other) if one["check"] == check)
 
 
@@ -101,6 +102,12 @@ def test_what_another_part_brings_along_is_collected_once_and_in_order(report) -
     assert sum(one["check"] == "Duplicates" for one in found) == 1
     order = [one["verdict"] for one in found]
     assert order == sorted(order, key=["FAIL", "WARN", "PASS"].index)
+
+
+def test_a_closer_check_of_the_audit_stands_alone(report) -> None:
+    theirs = {"check": "Texts that state their label", "verdict": "WARN", "sentence": "Some.", "what_to_do": "Look."}
+    found = [one["check"] for one in verdicts({**report, "label_in_text": 200, "audit": {"verdicts": [theirs]}})]
+    assert "Texts that state their label" in found and "Labels inside the text" not in found
 
 
 def test_absent_parts_are_passed_over(report) -> None:

@@ -134,7 +134,7 @@ def _table_one(report: Report) -> list[str]:
         f"<{found['smallest']}"
         + (f"; '{HIDDEN}' stands where one could be worked out from its neighbours." if found["hidden"] else ".")
     )
-    return [table(["", *found["columns"], "difference"], rows_of(found), caption=caption)]
+    return [table(["characteristic", *found["columns"], "difference"], rows_of(found), caption=caption)]
 
 
 def _labels(report: Report) -> list[str]:
@@ -288,7 +288,7 @@ def _leaks(report: Report) -> list[str]:
     kept = report["columns"]["keep"]
     rows = [[name, how, "kept" if name in kept else "left out"] for name, how in report.get("giving_away", {}).items()]
     if rows:
-        blocks.append(table(["column", "how", ""], rows, caption="Columns that give the label away."))
+        blocks.append(table(["column", "how", "kept or not"], rows, caption="Columns that give the label away."))
     return blocks
 
 
@@ -328,7 +328,7 @@ def _drift(report: Report) -> list[str]:
     words = found["words"]
     return [
         table(
-            ["column", "measure", "difference", "p", "p, corrected", ""],
+            ["column", "measure", "difference", "p", "p, corrected", "verdict"],
             rows,
             caption="Training against test. P-values are from groups permuted whole, corrected after Holm; WARN where "
             "the corrected one is below 0.05 and the difference is large enough to matter.",

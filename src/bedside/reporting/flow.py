@@ -38,11 +38,9 @@ def flow(
         parts: where the kept rows went, at most eight.
         title: of the picture.
     """
-    rest = start[1]
     middle = _TRUNK / 2 + 1
     drawn, y = _box(1, 0, _TRUNK, [start[0], _rows(start[1])])
     for reason, rows in dropped:
-        rest -= rows
         wrapped = textwrap.wrap(reason, _LETTERS)[:4]
         box, below = _box(_SIDE, y + _GAP / 2, _WIDTH - _SIDE - 1, [*wrapped, _rows(rows)])
         level = y + _GAP / 2 + (below - y - _GAP / 2) / 2

@@ -25,7 +25,8 @@ caption span{display:block;position:sticky;left:0;max-width:min(52rem,calc(100vw
 .box{overflow-x:auto;margin:.6rem 0}table{min-width:min(24rem,100%);border-collapse:collapse;
 font-variant-numeric:tabular-nums;font-size:.9rem}
 th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-thead th{border-bottom:2px solid var(--line);vertical-align:bottom}tbody tr:nth-child(even){background:var(--soft)}
+thead th,thead td{border-bottom:2px solid var(--line);vertical-align:bottom}
+tbody tr:nth-child(even){background:var(--soft)}
 td.n,th.n{text-align:right}td.n{white-space:nowrap}.i{color:var(--faint)}
 figure{margin:.8rem 0}svg{display:block;max-width:100%;height:auto;color:var(--ink)}.wide svg{max-width:none}
 details{margin:.3rem 0}summary{cursor:pointer;font-size:.9rem}
@@ -146,7 +147,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = 
         for place in range(len(headers))
     ]
     marks = [' class="n"' if one else "" for one in numeric]
-    head = "".join(f'<th scope="col"{mark}>{escape(name)}</th>' for name, mark in zip(headers, marks, strict=True))
+    head = "".join(  # a heading without words would be read out as one
+        f'<th scope="col"{mark}>{escape(name)}</th>' if name else "<td></td>"
+        for name, mark in zip(headers, marks, strict=True)
+    )
     body = "".join("<tr>" + "".join(map(_placed, row, marks, range(len(marks)))) + "</tr>" for row in rows)
     title = f"<caption><span>{escape(caption)}</span></caption>" if caption else ""
     named = escape(caption or ", ".join(headers))
