@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
 
 from bedside.core.files import read_json, sha256_tree, write_text
 from bedside.data import Cohort
-from bedside.data.augmentation import Augmented, augment
+from bedside.data.augmentation import augment
 from bedside.models import load_diagnoser
 from bedside.protocol import AugmentSection, EvaluateSection, ModelSection, TrainSection, render
 from bedside.study import Study, create
@@ -129,27 +131,32 @@ def test_without_methods_there_is_no_account_and_todays_model(study) -> None:
 
 
 class Judge:
-    """Calls a text the second label where it holds a capital X."""
+    """Calls a text the second label where it holds two letters in capitals side by side."""
 
     labels = ("a", "b")
     kind = "judge"
 
     def predict_proba(self, texts):
-        return np.asarray([[0.0, 1.0] if "X" in text else [1.0, 0.0] for text in texts])
+        found = [any(one.isupper() and two.isupper() for one, two in pairwise(text)) for text in texts]
+        return np.asarray([[0.0, 1.0] if one else [1.0, 0.0] for one in found])
 
     def save(self, folder) -> None:
         raise NotImplementedError
 
 
-def test_the_label_preserving_rate_is_counted_by_method() -> None:
-    texts, copies = ["one", "two X"], ["one X", "Two X", "two"]
-    rows = [{"text": text, "label": "a", "split": "train", "group": text} for text in [*texts, *copies]]
-    cohort = Cohort(pl.DataFrame(rows[:2]), ("a", "b"), {})
-    more = Augmented(Cohort(pl.DataFrame(rows), ("a", "b"), {}), (0, 1, 1), ("typos", "case", "typos"), {})
-    found = label_preserved(cohort, more, Judge(), confidence=0.95)
-    assert found["all"]["value"] == pytest.approx(1 / 3)
-    assert found["methods"]["case"]["value"] == 1.0
-    assert (found["methods"]["typos"]["value"], found["methods"]["typos"]["n"]) == (0.0, 2)
+def test_the_label_preserving_rate_is_that_of_texts_that_nothing_learned_from() -> None:
+    texts = [f"The rash is itchy and the elbow feels word{number}ish today." for number in "abcdefghijklmnopqrst"]
+    rows = [{"text": text, "label": "a", "split": "calibration", "group": text} for text in texts]
+    rows.append({"text": "TRAINING", "label": "a", "split": "train", "group": "t"})
+    cohort = Cohort(pl.DataFrame(rows), ("a", "b"), {})
+    section = AugmentSection(methods=["case", "typos"], copies=4)
+    found = label_preserved(cohort, section, Judge(), seed=1)
+    assert found["split"] == "calibration"
+    assert found["methods"]["typos"]["value"] == 1.0
+    assert 0.0 < found["methods"]["case"]["value"] < 1.0  # capitals change what this judge says, small letters do not
+    counts = [one["n"] for one in found["methods"].values()]
+    assert sum(counts) == found["all"]["n"] > 50
+    assert found["all"]["low"] < found["all"]["value"] < found["all"]["high"]
 
 
 def test_it_is_judged_without_a_second_training_where_that_is_not_wanted(study, tmp_path) -> None:

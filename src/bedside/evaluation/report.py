@@ -105,7 +105,10 @@ def varied(augmentation: Mapping[str, Any]) -> str:
         f"{augmentation['cases']:,} training cases; {discarded:,} more were discarded, as a fact or a label changed."
     )
     if kept is not None:
-        said += f" To {augmentation['judged_by']}, {with_interval(kept)} of them look like the label of their origin."
+        said += (
+            f" Of {kept['n']:,} texts that it did not learn from, varied alike, a share of {with_interval(kept)} kept "
+            f"the label that {augmentation['judged_by']} gave to their origin."
+        )
     if "comparison" not in augmentation:
         return f"{said} Whether they helped was not measured (augment.compare)."
     found = augmentation["comparison"]

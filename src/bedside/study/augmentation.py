@@ -20,7 +20,6 @@ from bedside.protocol import AugmentSection, EvaluateSection, ModelSection, Trai
 
 if TYPE_CHECKING:
     from bedside.data import Cohort
-    from bedside.data.augmentation import Augmented
     from bedside.models import Diagnoser
 
 ACCOUNT = "augmentation.json"
@@ -90,25 +89,45 @@ def train_augmented(
             plain = load_diagnoser(Path(place) / "model")
             account["comparison"] = compare(cohort, judge, plain, measured, seed=seed)
             judge = plain  # it never saw a copy, so it says more of what the copies look like
-    account["label_preserved"] = label_preserved(cohort, more, judge, confidence=measured.confidence)
+    account["label_preserved"] = label_preserved(
+        cohort, section, judge, seed=seed, base=base, confidence=measured.confidence
+    )
     account["confidence"] = measured.confidence
     account["judged_by"] = "the model without copies" if section.compare else "the model that learned them"
     write_json(folder / ACCOUNT, account)
     return account
 
 
-def label_preserved(cohort: Cohort, more: Augmented, judge: Diagnoser, *, confidence: float) -> dict[str, Any]:
-    """The share of copies for which a model predicts the same label as for their origin: in all, and by method."""
-    part = cohort.part("train")
-    if not more.origins:
-        return {"all": None, "methods": {}}
-    copies = more.cohort.texts("train")[part.height :]
-    before = judge.predict_proba(part["text"].to_list()).argmax(axis=1)
-    same = np.asarray(judge.predict_proba(copies).argmax(axis=1) == before[list(more.origins)])
+def label_preserved(
+    cohort: Cohort,
+    section: AugmentSection,
+    judge: Diagnoser,
+    *,
+    seed: int,
+    base: Path = Path(),
+    on: str = "calibration",
+    confidence: float = 0.95,
+) -> dict[str, Any]:
+    """The share of varied texts for which a model predicts the same label as for their origin: in all, and by method.
+
+    The texts are those of a split that no model learned from, varied here as the training texts are and thrown away
+    again: a model that knows a text by heart knows it in any disguise.
+    """
+    from bedside.data.augmentation import vary
+
+    part = cohort.part(on)
+    texts = part["text"].to_list()
+    made = [one for one in vary(texts, cohort.labels, section, seed=seed, base=base) if one.fate == "made"]
+    if not made:
+        return {"all": None, "methods": {}, "split": on}
+    before = judge.predict_proba(texts).argmax(axis=1)
+    after = judge.predict_proba([one.text for one in made]).argmax(axis=1)
+    same = np.asarray(after == before[[one.origin for one in made]])
     names = part["group"].to_list()
-    groups = [names[place] for place in more.origins]
-    methods = np.asarray(more.methods)
+    groups = [names[one.origin] for one in made]
+    methods = np.asarray([one.method for one in made])
     return {
+        "split": on,
         "all": _share(same, groups, confidence),
         "methods": {
             str(method): _share(
@@ -116,7 +135,7 @@ def label_preserved(cohort: Cohort, more: Augmented, judge: Diagnoser, *, confid
                 [one for one, own in zip(groups, methods, strict=True) if own == method],
                 confidence,
             )
-            for method in sorted(set(more.methods))
+            for method in sorted(set(methods.tolist()))
         },
     }
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from bedside.core.files import sha256_bytes
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
 from bedside.data.augmentation.facts import unchanged_facts
-from bedside.data.augmentation.methods import METHODS, Phrases, medical_groups
+from bedside.data.augmentation.methods import METHODS, Abbreviations, Phrases, medical_groups, short_forms
 from bedside.data.augmentation.translation import back_translate
 from bedside.data.augmentation.wordnet import read_wordnet
 from bedside.data.cohort import Cohort
@@ -89,7 +89,7 @@ def augment(
     origins, methods = tuple(one.origin for one in made), tuple(one.method for one in made)
     account = _account(copies, section, part.height)
     whole = _with_copies(cohort.frame, part, made)
-    return Augmented(Cohort(whole, cohort.labels, cohort.report), origins, methods, account)
+    return Augmented(replace(cohort, frame=whole), origins, methods, account)
 
 
 def vary(
@@ -151,17 +151,20 @@ class _Varying:
         groups = medical_groups()
         if section.wordnet is not None:
             groups += read_wordnet(base / Path(section.wordnet).expanduser())
-        names = label_names(labels, groups)
+        names = label_names(labels, (*groups, *short_forms()))
         words = frozenset(name for name in names if " " not in name)
         # Apart, so that a phrase that lost a letter does not make its other words look new.
         self._patterns = (_any_of(words), _any_of(names - words))
         self._synonyms = Phrases.of(groups, _any_of(names)) if "synonyms" in section.methods else None
+        self._abbreviations = Abbreviations(_any_of(names)) if "abbreviations" in section.methods else None
         self._share = section.share
 
     def by(self, method: str, text: str, random: Random) -> str:
         """A text varied by one method."""
         if method == "synonyms" and self._synonyms is not None:
             return self._synonyms.vary(text, self._share, random)
+        if method == "abbreviations" and self._abbreviations is not None:
+            return self._abbreviations.vary(text, self._share, random)
         return METHODS[method](text, self._share, random)
 
     def names(self, text: str) -> Counter[str]:

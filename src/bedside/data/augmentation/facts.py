@@ -8,13 +8,13 @@ doubt with the word after it; so that neither can be moved to something else.
 from __future__ import annotations
 
 import re
-import tomllib
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from typing import Any
+
+from bedside.data.rules import read_table
 
 Fact = tuple[str, ...]
 Span = tuple[int, int]
@@ -34,12 +34,6 @@ class Token:
     start: int
     end: int
     text: str
-
-
-def read_table(name: str) -> dict[str, Any]:
-    """One file of rule data; callers do not change it."""
-    text = resources.files("bedside.data").joinpath("rules", f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
 
 
 @cache
@@ -65,6 +59,17 @@ def unchanged_facts(before: str, after: str) -> bool:
 def protected(text: str) -> list[Span]:
     """The places that must stay as they are for the facts to stay: sorted, some may overlap."""
     return sorted(span for _, span in _found(text))
+
+
+def clear_of_facts(text: str, spans: Sequence[Span]) -> list[Span]:
+    """The spans that no protected place touches."""
+    kept = protected(text)
+    starts = [start for start, _ in kept]
+    reach = [0]
+    for _, end in kept:
+        reach.append(max(reach[-1], end))
+    # The last protected place that begins before a span's end; the farthest that any of them reaches decides.
+    return [(start, end) for start, end in spans if reach[bisect_right(starts, end - 1)] <= start]
 
 
 def _found(text: str) -> Iterator[tuple[Fact, Span]]:

@@ -7,14 +7,15 @@ they belong to. What a method cannot vary comes back as it was.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from random import Random
 
-from bedside.data.augmentation.facts import Span, facts, protected, read_table
+from bedside.data.abbreviations import expand_abbreviations
+from bedside.data.augmentation.facts import Span, clear_of_facts, facts
+from bedside.data.rules import read_part, read_table
 from bedside.data.sections import find_sections
 
 _PLAIN_WORD = re.compile(r"(?<![\w'’.@/-])[A-Za-z][a-z]{4,}(?![\w'’@/-])")
@@ -31,7 +32,7 @@ _ARTICLE = re.compile(r"\b(an?)(\s+)$", re.I)
 
 def typos(text: str, share: float, random: Random) -> str:
     """One slip of the finger in a share of the words of five letters or more; the first letter stays."""
-    return _words_changed(text, share, random, _slip)
+    return _words_changed(text, share, random, slip)
 
 
 def ocr(text: str, share: float, random: Random) -> str:
@@ -45,7 +46,7 @@ def case(text: str, share: float, random: Random) -> str:
     A word that holds a capital after its first letter is taken for an abbreviation and stays: MS is no ms.
     """
     found = [one.span() for one in _WORD.finditer(text) if one.group()[1:].islower()]
-    found = _free(text, found)
+    found = clear_of_facts(text, found)
     how = random.choice(("lower", "upper", "some"))
     if how == "some":
         found = _drawn(found, text, share, random)
@@ -71,18 +72,15 @@ class Phrases:
 
     Attributes:
         others: for each phrase in small letters, what it may become.
-        exact: whether a phrase counts only as written, as an abbreviation does.
     """
 
     others: Mapping[str, tuple[str, ...]]
-    exact: bool = False
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         longest_first = sorted(self.others, key=lambda one: (-len(one), one))
         choices = "|".join(r"\s+".join(map(re.escape, one.split())) for one in longest_first) or r"(?!)"
-        flags = re.NOFLAG if self.exact else re.IGNORECASE
-        pattern = re.compile(rf"(?<![\w'’.@/-])(?:{choices})(?![\w'’@/-])", flags)
+        pattern = re.compile(rf"(?<![\w'’.@/-])(?:{choices})(?![\w'’@/-])", re.IGNORECASE)
         object.__setattr__(self, "_pattern", pattern)
 
     @classmethod
@@ -99,16 +97,63 @@ class Phrases:
                 others.setdefault(one.casefold(), []).extend(fresh)
         return cls({one: tuple(dict.fromkeys(fresh)) for one, fresh in others.items() if fresh})
 
+    def found(self, text: str, random: Random) -> list[tuple[Span, str]]:
+        """Every place where one of the phrases stands, with one that can stand for it."""
+        places = clear_of_facts(text, [one.span() for one in self._pattern.finditer(text)])
+        return [(span, random.choice(self.others[" ".join(text[slice(*span)].split()).casefold()])) for span in places]
+
     def vary(self, text: str, share: float, random: Random) -> str:
         """Replace a share of the words (one at least) by phrases that can stand for them."""
-        found = _free(text, [one.span() for one in self._pattern.finditer(text)])
+        fresh = dict(self.found(text, random))
         edits: list[tuple[Span, str]] = []
-        for start, end in _drawn(found, text, share, random):
-            old = text[start:end]
-            key = " ".join(old.split())
-            new = random.choice(self.others[key if self.exact else key.casefold()])
-            edits += _fitted(text, start, end, new if self.exact else _cased(new, old))
+        for start, end in _drawn(list(fresh), text, share, random):
+            edits += _fitted(text, start, end, _cased(fresh[start, end], text[start:end]))
         return _replaced(text, edits)
+
+
+class Abbreviations:
+    """Short forms written out, and long ones shortened, by the rules that cleaning expands by.
+
+    Args:
+        unwanted: what holds one of these (a label's name) is never put in.
+    """
+
+    def __init__(self, unwanted: re.Pattern[str] | None = None) -> None:
+        self._unwanted = unwanted
+        shorter: dict[str, list[str]] = {}
+        for short, long in short_forms():
+            if self._wanted(long, short):
+                shorter.setdefault(long.casefold(), []).append(short)
+        self._shorter = Phrases({long: tuple(short) for long, short in shorter.items()})
+
+    def vary(self, text: str, share: float, random: Random) -> str:
+        """Write out or shorten a share of the words, one at least."""
+        fresh = {
+            (one.start, one.end): one.replacement
+            for one in expand_abbreviations(text).edits
+            if self._wanted(one.original, one.replacement)
+        }
+        found = clear_of_facts(text, sorted(fresh))
+        for span, short in self._shorter.found(text, random):
+            if all(span[1] <= start or end <= span[0] for start, end in found):
+                found.append(span)
+                fresh[span] = short
+        return _replaced(text, [(span, fresh[span]) for span in _drawn(sorted(found), text, share, random)])
+
+    def _wanted(self, old: str, new: str) -> bool:
+        return not (self._unwanted and self._unwanted.search(new)) and facts(old) == facts(new)
+
+
+def short_forms() -> tuple[tuple[str, str], ...]:
+    """Each short form with what it stands for, those of one meaning only."""
+    rules = read_part("abbreviations", "en")
+    plain = rules["any"]
+    return (*((_capitals(short, short[:-1] in plain), long) for short, long in plain.items()), *rules["exact"].items())
+
+
+def _capitals(short: str, plural: bool) -> str:
+    """A short form as it is usually written: UTI, and of several UTIs."""
+    return f"{short[:-1].upper()}s" if plural and short.endswith("s") else short.upper()
 
 
 def medical_groups() -> tuple[tuple[str, ...], ...]:
@@ -134,20 +179,9 @@ def _cased(new: str, old: str) -> str:
 
 
 def _words_changed(text: str, share: float, random: Random, change: Callable[[str, Random], str]) -> str:
-    found = _free(text, [one.span() for one in _PLAIN_WORD.finditer(text)])
+    found = clear_of_facts(text, [one.span() for one in _PLAIN_WORD.finditer(text)])
     drawn = _drawn(found, text, share, random)
     return _replaced(text, [(span, change(text[slice(*span)], random)) for span in drawn])
-
-
-def _free(text: str, spans: Sequence[Span]) -> list[Span]:
-    """The spans that no protected place touches."""
-    kept = protected(text)
-    starts = [start for start, _ in kept]
-    reach = [0]
-    for _, end in kept:
-        reach.append(max(reach[-1], end))
-    # The last protected place that begins before a span's end; the farthest that any of them reaches decides.
-    return [(start, end) for start, end in spans if reach[bisect_right(starts, end - 1)] <= start]
 
 
 def _drawn(spans: Sequence[Span], text: str, share: float, random: Random) -> list[Span]:
@@ -174,7 +208,7 @@ def _confusions() -> dict[str, list[str]]:
     return found
 
 
-def _slip(word: str, random: Random) -> str:
+def slip(word: str, random: Random) -> str:
     """A letter doubled, lost, swapped with the next, or its neighbour on the keyboard."""
     place = random.randrange(1, len(word) - 1)
     one, after = word[place], word[place + 1]
