@@ -8,6 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bedside.data import boilerplate
 from bedside.data.boilerplate import drop_boilerplate, fingerprint, passages, repetition, wording
 from bedside.data.edits import apply, restore
 from bedside.synthetic import Plan, generate
@@ -30,8 +31,8 @@ def test_a_template_is_found_by_its_patients_and_an_own_passage_as_copied_forwar
     assert [(one.sha256, one.words, one.notes, one.patients) for one in found] == [(fingerprint(TEMPLATE), 12, 37, 29)]
     assert account["notes_with_any"] == 37 and account["passages"] == 1
     copied = account["copied_forward"]
-    assert (copied["notes_that_copy"], copied["passages"], copied["words"]) == (2, 2, 30)
-    assert copied["later_notes"] == 40 - 30 and copied["words_of_all_passages"] == 45
+    assert (copied["notes_that_copy"], copied["passages"], copied["words"]) == (2, 2, 28)
+    assert copied["later_notes"] == 40 - 30 and copied["words_of_all_passages"] == 42
     assert "counselled" not in json.dumps(account) and "cat" not in json.dumps(account)
     assert wording(texts, [one.sha256 for one in found]) == {fingerprint(TEMPLATE): TEMPLATE}
 
@@ -43,11 +44,12 @@ def test_the_same_patient_many_times_is_no_template() -> None:
     assert [one.patients for one in found] == [50]
 
 
-def test_time_decides_what_is_earlier() -> None:
-    texts = [OWN, f"{OWN} He came back because it still hurts when he climbs the stairs."]
-    for order, copies in (([1.0, 2.0], 15), ([2.0, 1.0], 15)):
-        _, account = repetition(texts, ["Q", "Q"], order)
-        assert account["copied_forward"]["words"] == copies
+def test_of_a_very_large_table_whole_patients_are_looked_at(monkeypatch) -> None:
+    monkeypatch.setattr(boilerplate, "MOST_LOOKED_AT", 30)
+    texts = [OWN] * 90
+    _, account = repetition(texts, [f"P{number // 3}" for number in range(90)])
+    assert (account["notes"], account["looked_at"]) == (90, 30)
+    assert account["copied_forward"]["notes_that_copy"] == 20  # two of three notes of ten patients
     assert repetition([], [])[1]["copied_forward"]["passages"] == 0
 
 
@@ -77,8 +79,7 @@ def test_the_order_of_rows_changes_nothing_and_the_clinic_copies_forward() -> No
     """SYNTHETIC: of the notes that the clinic copied forward, most hold a passage long enough to be seen."""
     rows = list(generate(Plan(notes=300, seed=5, typos=0.0)).rows())
     texts, people = [row["note"] for row, _ in rows], [row["patient_id"] for row, _ in rows]
-    when = [float(row["date"].replace("-", "").replace(":", "").replace("T", "")) for row, _ in rows]
-    found, account = repetition(texts, people, when, fewest=5)
-    backwards = repetition(texts[::-1], people[::-1], when[::-1], fewest=5)
+    found, account = repetition(texts, people, fewest=5)
+    backwards = repetition(texts[::-1], people[::-1], fewest=5)
     assert backwards == (found, account)
     assert 0 < account["copied_forward"]["notes_that_copy"] <= account["copied_forward"]["later_notes"]
