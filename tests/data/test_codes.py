@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +15,9 @@ from small_notes import KEY, as_csv, notes
 
 from bedside.core.errors import DataError
 from bedside.data import prepare
-from bedside.data.codes import look_like_codes, normal_code, propose_codes, roll_up, unread_sentence
+from bedside.data.codes import code_remarks, look_like_codes, normal_code, propose_codes, roll_up, unread_sentence
 from bedside.protocol import CleanSection, DataSection, SplitSection
+from bedside.study.init import create
 from bedside.synthetic import codes as sample_codes
 
 ICD9 = {
@@ -141,8 +143,6 @@ def test_what_has_no_name_there_gets_no_code() -> None:
 
 
 def test_a_name_with_quotes_stays_one_line_of_toml() -> None:
-    import tomllib
-
     (one,) = propose_codes(['gout "the" \\ (left toe)'])
     assert tomllib.loads(one.line()) == {'gout "the" \\ (left toe)': "M10.9"}
 
@@ -166,6 +166,38 @@ def test_labels_that_are_codes_are_told_from_names() -> None:
     assert look_like_codes([]) is None
 
 
+def test_a_new_protocol_offers_codes_for_names_and_levels_for_codes() -> None:
+    offered = code_remarks({"Asthma": 3, "Gout": 4, "Xyzzy": 2}, {"Gout": "M10.9"})
+    assert [line for line in offered["package.codes"] if " = " in line] == [
+        '"Asthma" = "J45.909"  # by inclusion term: Unspecified asthma, uncomplicated'
+    ]
+    (levels,) = code_remarks({"4019": 30, "401.1": 4, "25000": 12}, {}).values()
+    assert levels == [
+        "level 'code': 3 labels, 1 of them with under 10 cases, the smallest with 4",
+        "level 'three': 2 labels, 0 of them with under 10 cases, the smallest with 12",
+        "level 'chapter': 2 labels, 0 of them with under 10 cases, the smallest with 12",
+        "the labels look like ICD-9-CM codes; uncomment to roll them up:",
+        'system = "icd9cm"',
+        'level = "three"',
+    ]
+    assert code_remarks({"Gout": 4}, {"Gout": "M10.9"}) == {}
+
+
+def test_what_is_offered_can_be_uncommented(write, tmp_path) -> None:
+    cells = {"Influenza": "J10.1", "Appendicitis": "K3580", "Migraine": "G43.909"}
+    coded_rows = [{**row, "diagnosis": cells[row["diagnosis"]]} for row in notes(90)]
+    for rows, key in ((coded_rows, "[data.label_codes]"), (notes(90), "[package.codes]")):
+        made = create(write(as_csv(rows)), tmp_path / key.strip("[]")).study.folder / "protocol.toml"
+        text = made.read_text(encoding="utf-8")
+        head, _, tail = text.partition(key)
+        lines = [line[2:] if " = " in line and line.startswith("# ") else line for line in tail.splitlines()[:8]]
+        loaded = tomllib.loads(head + key + "\n".join(lines))
+        if "label" in key:
+            assert loaded["data"]["label_codes"] == {"system": "icd10", "level": "three"}
+        else:
+            assert loaded["package"]["codes"] == {"Appendicitis": "K37", "Influenza": "J11.1", "Migraine": "G43.909"}
+
+
 def coded(write, tmp_path: Path, cells: dict[str, str], **label_codes: str):
     rows = [{**row, "diagnosis": cells[row["diagnosis"]]} for row in notes(90)]
     rows += [{**row, "note_id": f"X{n}", "diagnosis": "see chart"} for n, row in enumerate(notes(3, seed=5))]
@@ -180,7 +212,7 @@ def test_prepare_rolls_the_label_up_and_counts_every_level(write, tmp_path) -> N
     cells = {"Influenza": "J10.1", "Appendicitis": "K3580", "Migraine": "G43.909"}
     cohort = coded(write, tmp_path, cells, system="icd10", level="chapter")
     assert [one.partition(" ")[0] for one in cohort.labels] == ["G00-G99", "J00-J99", "K00-K95"]
-    found = cohort.report["source"]["codes"]
+    found = cohort.report["codes"]
     assert [(one["name"], one["labels"], one["smallest"]) for one in found["levels"]] == [
         ("code", 3, 30),
         ("three", 3, 30),

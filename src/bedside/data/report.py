@@ -70,6 +70,7 @@ def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: Split
     return {
         "schema": 1,
         "source": done.gathered.account(),
+        **({"codes": done.table.seen["codes"]} if "codes" in done.table.seen else {}),
         "columns": {
             "text": data.text_columns(),
             **{key: getattr(data, key) for key in ("label", "patient", "case_id", "time", "site", "keep")},

@@ -16,6 +16,7 @@ Report = Mapping[str, Any]
 _SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a mark"}
 _MOST_ROWS = 200  # of a table that another part of the account brings along
 _PARTS_OF_OTHERS = {
+    "codes": "Labels that are codes",
     "moment": "The moment of asking",
     "cleaning": "Cleaning",
     "audit": "Label audit",

@@ -117,10 +117,12 @@ def gather(data: DataSection, base: Path, progress: Progress) -> Gathered:
 
 def files(data: DataSection, base: Path) -> dict[str, Path]:
     """The files behind the cases by a name for each: a manifest notices when one of them changes."""
+    level = data.label_codes.get("level", "")
+    own = {"label codes": base / Path(level).expanduser()} if level.endswith(".csv") else {}
     if not data.sources:
-        return files_of(data.source, base)
+        return {**files_of(data.source, base), **own}
     found = [(f"{place}", files_of(one.source, base)) for place, one in enumerate(data.sources, start=1)]
-    return {f"source {place}/{name}": path for place, those in found for name, path in those.items()}
+    return {f"source {place}/{name}": path for place, those in found for name, path in those.items()} | own
 
 
 def account(origins: Sequence[Origin], frame: pl.DataFrame, seed: int) -> dict[str, Any]:

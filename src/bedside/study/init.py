@@ -62,6 +62,7 @@ def create(
         DataError: the table cannot be read, or its columns cannot be told apart.
     """
     from bedside.data import look
+    from bedside.data.codes import code_remarks
 
     protocol_file = into / PROTOCOL
     if protocol_file.exists():
@@ -84,6 +85,7 @@ def create(
         note_types=note_types,
         progress=progress,
     )
+    codes = code_remarks(proposal.labels, proposal.codes, progress)
     protocol = Protocol(
         study=StudySection(name=into.absolute().name or "study"),
         data=proposal.section.model_copy(update={"source": _relative(table, into)}),
@@ -91,7 +93,7 @@ def create(
     )
     with plain_errors(into):
         into.mkdir(parents=True, exist_ok=True)
-        write_text(protocol_file, render(protocol, proposal.remarks))
+        write_text(protocol_file, render(protocol, {**proposal.remarks, **codes}))
     return Created(Study.open(into), tuple(proposal.observations), tuple(proposal.warnings))
 
 
