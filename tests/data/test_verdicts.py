@@ -192,3 +192,26 @@ def test_no_text_of_a_case_is_in_the_report(report) -> None:
     for row in notes(300):
         assert row["note"][-40:] not in written
         assert row["patient_id"] not in written
+
+
+def test_parts_of_others_are_shown_whatever_they_hold(report) -> None:
+    found = {
+        "of": 1_500,
+        "rows": list(range(100, 160)),
+        "nothing": [],
+        "leaks": {"mask": False, "labels": {"Migraine": {"stated": 7}}, "masking": {"masked": {"value": 0.5}}},
+        "pairs": [{"label": "Migraine", "suggested": "Influenza", "cases": 9}],
+    }
+    reader = _Reader()
+    reader.feed(page({**report, "audit": found}))
+    said = "|".join(reader.text)
+    for words in (
+        "|of|1,500|",
+        "119 and 40 more",
+        "|mask|no|",
+        "|Migraine|7|",
+        "|Migraine|Influenza|9|",
+        "Labels stated in the text: masking",
+    ):
+        assert words in said
+    assert "nothing" not in said

@@ -14,7 +14,15 @@ from bedside.data.verdicts import LIMITS, drifted
 
 Report = Mapping[str, Any]
 _SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a mark"}
+_MOST_VALUES = 20  # of a list in one line
 _MOST_ROWS = 200  # of a table that another part of the account brings along
+_NAMES = {
+    "several": "texts under several labels",
+    "lists": "labels that are lists",
+    "leaks": "labels stated in the text",
+    "suspects": "labels that look wrong",
+    "lookalikes": "labels that look alike",
+}
 _PARTS_OF_OTHERS = {
     "codes": "Labels that are codes",
     "moment": "The moment of asking",
@@ -356,29 +364,43 @@ def _theirs(name: str) -> Callable[[Report], list[str]]:
     return blocks
 
 
-def generic(found: Any) -> list[str]:
-    """Counts, lists of rows and tables by name, as tables; the verdicts among them stand in the table on top."""
-    from bedside.reporting import facts, paragraph
+def generic(found: Any, title: str = "") -> list[str]:
+    """Counts as a list, rows as tables, and what holds both part by part; the verdicts stand in the table on top."""
+    from bedside.reporting import facts, subheading
 
-    if isinstance(found, Mapping):
-        plain = [(_words(key), _plain(value)) for key, value in found.items() if not isinstance(value, Mapping | list)]
-        blocks = [facts(plain)] if plain else []
-        for key, value in found.items():
-            if key != "verdicts" and isinstance(value, Mapping | list) and value:
-                blocks += _one_table(_words(key), value)
-        return blocks
-    if isinstance(found, list):
-        return _one_table("", found)
-    return [paragraph(_plain(found))]
+    if not isinstance(found, Mapping):
+        return _one_table(title, found if isinstance(found, list) else [found])
+    parts = {key: value for key, value in found.items() if key != "verdicts" and value not in ({}, [], None, "")}
+    plain = {key: value for key, value in parts.items() if not _is_nested(value)}
+    blocks = [facts([(_words(key), str(_flat(value))) for key, value in plain.items()])] if plain else []
+    if title and blocks:
+        blocks = [subheading(title), *blocks]
+    for key, value in parts.items():
+        name = f"{title}: {_words(key)}" if title else _words(key)
+        if key not in plain:
+            rows = isinstance(value, list) or all(_is_row(one) for one in value.values())
+            blocks += _one_table(name, value) if rows else generic(value, name[:1].upper() + name[1:])
+    return blocks
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether a value needs a table or a list of its own."""
+    if isinstance(value, list):
+        return any(isinstance(one, Mapping | list) for one in value)
+    return isinstance(value, Mapping)
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, Mapping) and not any(_is_nested(one) for one in value.values())
 
 
 def _one_table(title: str, value: Mapping[str, Any] | list[Any]) -> list[str]:
-    """A list of rows, or a mapping to numbers or to rows, as one table."""
+    """A list of rows, or a mapping to rows, as one table."""
     from bedside.reporting import table
 
     rows = _as_rows(value)
     headers = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [[_flat(row.get(key)) for key in headers] for row in rows[:_MOST_ROWS]]
+    cells = [[_cell(row.get(key)) for key in headers] for row in rows[:_MOST_ROWS]]
     more = f" (the first {_MOST_ROWS:,} of {len(rows):,})" if len(rows) > _MOST_ROWS else ""
     return [table([_words(key) for key in headers], cells, caption=f"{title[:1].upper()}{title[1:]}{more}")]
 
@@ -386,18 +408,20 @@ def _one_table(title: str, value: Mapping[str, Any] | list[Any]) -> list[str]:
 def _as_rows(value: Mapping[str, Any] | list[Any]) -> list[Mapping[str, Any]]:
     if isinstance(value, list):
         return [one if isinstance(one, Mapping) else {"value": one} for one in value]
-    return [
-        {"name": name, **one} if isinstance(one, Mapping) else {"name": name, "value": one}
-        for name, one in value.items()
-    ]
+    return [{"name": name, **one} for name, one in value.items()]
 
 
-def _flat(value: Any) -> Any:
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else _flat(value)
+
+
+def _flat(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{_words(name)} {_plain(one)}" for name, one in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value))
-    return _plain(value) if isinstance(value, bool) else value
+        more = f" and {len(value) - _MOST_VALUES:,} more" if len(value) > _MOST_VALUES else ""
+        return ", ".join(map(_plain, value[:_MOST_VALUES])) + more
+    return _plain(value)
 
 
 def _plain(value: Any) -> str:
@@ -407,7 +431,7 @@ def _plain(value: Any) -> str:
 
 
 def _words(key: str) -> str:
-    return str(key).replace("_", " ")
+    return _NAMES.get(key, str(key).replace("_", " "))
 
 
 def _methods(report: Report) -> list[str]:
