@@ -386,7 +386,7 @@ def _propose_labels(view: _View, labels: list[str], section: DataSection, progre
         view.say("merge", f'"{_quoted(old)}" = "{_quoted(new)}"  # {counts[old]:,} and {counts[new]:,} cases')
     if twins:
         view.warnings.append(
-            f"{len(twins)} labels differ from another only by case, space, sign or plural: see data.merge"
+            f"{len(twins)} labels differ from another only by case, space, sign, plural or spelling: see data.merge"
         )
     _propose_rare(view, kept, _grouped(view, section, rows, progress), section.rare)
     _say_thin(view, counts)
