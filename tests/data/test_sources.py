@@ -214,6 +214,35 @@ def test_a_file_and_a_database_are_joined(write, tmp_path) -> None:
     }
 
 
+@pytest.mark.parametrize("columns", [False, True])
+def test_cases_with_several_labels_are_merged_label_by_label(columns, write, tmp_path) -> None:
+    """From one column with a delimiter, or from two columns; each source under its own spellings."""
+    section = two(write, case_id=None, time=None, patient=None, keep=[])
+    for name, sign, more in (("north.csv", ",", "Gout"), ("south.csv", ";", "Gicht")):
+        with (tmp_path / name).open(encoding="utf-8") as file:
+            rows = list(csv.reader(file, delimiter=sign))
+        at = 3
+        for n, row in enumerate(rows[1:]):
+            extra = more if n % 2 else ""
+            row[at:] = [row[at], extra] if columns else [f"{row[at]}|{extra}"]
+        rows[0][at:] = ["first", "second"] if columns else [rows[0][at]]
+        write("\n".join(sign.join(f'"{cell}"' for cell in row) for row in rows) + "\n", name)
+    merge = {**section.sources[1].merge, "Gicht": "Gout"}
+    own = {"patient": None, "case_id": None, "time": None, "rename": {}, "merge": merge}
+    own |= {"label": None} if columns else {}
+    section = changed(section, **own)
+    labels = {"labels": ["first", "second"], "label": ""} if columns else {"delimiter": "|"}
+    cohort = cohort_of(section.model_copy(update=labels), tmp_path)
+    assert set(cohort.labels) == {"Influenza", "Appendicitis", "Migraine", "Gout"}
+    first, second = cohort.report["sources"]["each"]
+    assert (first["labels"]["Gout"], second["labels"]["Gout"]) == (30, 24)
+    assert "first" not in cohort.frame.columns
+    found = cohort.report["sources"]["label"]
+    assert found["cramers_v"]["value"] < 0.2
+    assert not found["predicts"]
+    assert "accuracy" not in found
+
+
 def test_one_source_is_as_it_was(write, tmp_path) -> None:
     section = two(write)
     single = section.model_copy(update={"source": "north.csv", "sources": []})
@@ -316,6 +345,16 @@ def test_many_notes_of_one_patient_count_once() -> None:
     assert found["cramers_v"]["groups"] == 41
     assert not found["predicts"]
     assert "accuracy" not in found  # nothing was held out
+
+
+def test_of_several_labels_the_one_that_tells_most_is_named() -> None:
+    rows = [(f"g{n}", "ab"[n % 2], ["common", "fever"] if n % 2 else ["common"], "train") for n in range(80)]
+    frame = pl.DataFrame(rows, schema=["group", "source", "label", "split"], orient="row")
+    found = source_and_label(frame, seed=1)
+    assert found["predicts"]
+    assert found["cramers_v"]["label"] == "fever"
+    assert found["cramers_v"]["value"] == pytest.approx(1.0)
+    assert found["only_in_one"] == ["fever"]
 
 
 def test_times_become_one_form() -> None:

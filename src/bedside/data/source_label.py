@@ -40,23 +40,51 @@ def source_and_label(frame: pl.DataFrame, seed: int) -> dict[str, Any]:
         ``accuracy`` of the source alone, ``majority`` and ``difference`` with intervals, where there are held-out
         cases; and ``predicts``, whether a model may learn the source.
     """
-    units = frame.select("group", "source", "label").unique().sort("group", "source", "label")
-    table = crossed(units["source"].to_list(), units["label"].to_list())
-    value, chance = cramers_v(table)
+    several = frame["label"].dtype.is_nested()
+    share = _of_several(frame) if several else _of_one(frame)
     found: dict[str, Any] = {
-        "cramers_v": {"value": value, "p": chance, "groups": units.height, "method": "bias-corrected, Bergsma 2013"},
-        "only_in_one": _only_in_one(frame),
-        **_guessed(frame, seed),
+        "cramers_v": share,
+        "only_in_one": _only_in_one(one_a_row(frame)),
+        **({} if several else _guessed(frame, seed)),
     }
     gains = found.get("difference", {}).get("low", 0.0) > 0
-    found["predicts"] = bool((value >= _NOTABLE and chance < _CHANCE) or gains)
+    found["predicts"] = bool((share["value"] >= _NOTABLE and share["p"] < _CHANCE) or gains)
     return found
+
+
+def one_a_row(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with a row for each label of a case, where cases may have several."""
+    return frame.explode("label") if frame["label"].dtype.is_nested() else frame
+
+
+def _of_one(frame: pl.DataFrame) -> dict[str, Any]:
+    """Cramér's V of source and label."""
+    units = frame.select("group", "source", "label").unique().sort("group", "source", "label")
+    value, chance = cramers_v(crossed(units["source"].to_list(), units["label"].to_list()))
+    return {"value": value, "p": chance, "groups": units.height, "method": "bias-corrected, Bergsma 2013"}
+
+
+def _of_several(frame: pl.DataFrame) -> dict[str, Any]:
+    """The largest V of source and having a label or not, over the labels; p corrected for how many there are."""
+    units = one_a_row(frame).group_by("group", "source").agg("label").sort("group", "source")
+    sources, held = units["source"].to_list(), [set(one) for one in units["label"].to_list()]
+    labels = sorted(set().union(*held) - {None})
+    found = {one: cramers_v(crossed(sources, [str(one in has) for has in held])) for one in labels}
+    worst = max(labels, key=lambda one: found[one][0])
+    return {
+        "value": found[worst][0],
+        "p": min(1.0, found[worst][1] * len(labels)),
+        "groups": units.height,
+        "method": f"bias-corrected, Bergsma 2013; the largest of {len(labels)} labels, p times as many",
+        "label": worst,
+    }
 
 
 def verdict(found: Mapping[str, Any]) -> dict[str, str]:
     """The row of the report's verdicts: WARN if the source predicts the label."""
     share = found["cramers_v"]
-    said = f"Cramér's V {share['value']:.2f} (0 is not at all, 1 is wholly; p {_p(share['p'])})"
+    which = f" of '{share['label']}', the largest," if "label" in share else ""
+    said = f"Cramér's V{which} {share['value']:.2f} (0 is not at all, 1 is wholly; p {_p(share['p'])})"
     if "accuracy" in found:
         alone, most = found["accuracy"], found["majority"]
         said += (

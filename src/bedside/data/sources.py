@@ -18,9 +18,10 @@ from bedside.core.errors import DataError
 from bedside.core.files import sha256_file, sha256_json
 from bedside.core.progress import Progress
 from bedside.data.labels import merged, tidy
+from bedside.data.multilabel import SEPARATOR, merged_sets, with_label_sets
 from bedside.data.readers import files_of, read, resolve
 from bedside.data.readers.sql import is_address
-from bedside.data.source_label import source_and_label, verdict
+from bedside.data.source_label import one_a_row, source_and_label, verdict
 from bedside.data.table import Table, is_absent
 from bedside.data.times import as_iso
 from bedside.data.wording import counted
@@ -105,6 +106,7 @@ def gather(data: DataSection, base: Path, progress: Progress) -> Gathered:
     if not data.sources:
         table = read(data, base, progress)
         return Gathered(table, data, (_origin(data.source, base, table, table.file),))
+    data = _with_label(data)
     columns = _joined_names(data)
     pieces, origins = [], []
     for one in data.sources:
@@ -155,7 +157,7 @@ def _one(origin: Origin, frame: pl.DataFrame) -> dict[str, Any]:
         "licence": origin.licence,
         "consent": origin.consent,
         "merge": dict(origin.merge or {}),
-        "labels": dict(sorted(Counter(own["label"].to_list()).items())),
+        "labels": dict(sorted(Counter(one_a_row(own)["label"].to_list()).items())),
     }
 
 
@@ -179,6 +181,11 @@ def is_synthetic(table: Path) -> bool:
             return "SYNTHETIC" in file.readline()
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _with_label(data: DataSection) -> DataSection:
+    """``[data]`` with a name for the joined label, where it names several columns of labels instead."""
+    return data if data.label else data.model_copy(update={"label": "label"})
 
 
 def _section(one: SourceSection, data: DataSection) -> DataSection:
@@ -213,7 +220,9 @@ def _joined_names(data: DataSection) -> dict[str, str]:
 
 def _named(data: DataSection, columns: Mapping[str, str]) -> DataSection:
     """``[data]`` with the names of the joined table."""
-    return data.model_copy(update={**columns, "keep": list(dict.fromkeys([*data.keep, SOURCE])), "sources": []})
+    several = {"labels": [], "delimiter": SEPARATOR} if data.several else {}
+    keep = list(dict.fromkeys([*data.keep, SOURCE]))
+    return data.model_copy(update={**columns, **several, "keep": keep, "sources": []})
 
 
 def _renamed(table: Table, one: SourceSection) -> Table:
@@ -257,11 +266,15 @@ def _aligned(
 
     from bedside.data.preparation import parts_of, require_columns
 
-    own = {key: getattr(section, key) for key in ("label", *_OPTIONAL)}
-    require_columns(parts_of({"text": section.text, **own}), table)
+    own = {key: getattr(section, key) for key in _OPTIONAL}
+    label = {"labels": section.labels} if section.labels else {"label": section.label}
+    require_columns(parts_of({"text": section.text, **label, **own}), table)
     texts = _texts(one, section, data, table.file)
+    if section.labels:
+        section = section.model_copy(update={"label": ""})
+    table, section = with_label_sets(table, section)
     made = {new: table.frame[old] for old, new in texts}
-    labels, warnings = _labels(one, table.frame[section.label].to_list())
+    labels, warnings = _labels(one, table.frame[section.label].to_list(), several=data.several)
     made[data.label] = pl.Series(labels, dtype=pl.String)
     for key, name in columns.items():
         column = own[key]
@@ -273,7 +286,7 @@ def _aligned(
             values = pl.Series([_of(one.name, cell) for cell in values], dtype=pl.String)
         made[name] = values
     made[SOURCE] = pl.Series([one.name] * table.frame.height, dtype=pl.String)
-    used = {*section.text_columns(), *(name for name in own.values() if name), *made}
+    used = {*section.text_columns(), section.label, *(name for name in own.values() if name), *made}
     made |= {name: table.frame[name] for name in table.frame.columns if name not in used}
     said = tuple(f"{table.file}: {sentence}" for sentence in warnings)
     for sentence in said:
@@ -298,9 +311,9 @@ def _texts(one: SourceSection, section: DataSection, data: DataSection, file: st
     return list(zip(own, joined, strict=True))
 
 
-def _labels(one: SourceSection, cells: Sequence[str]) -> tuple[list[str], list[str]]:
+def _labels(one: SourceSection, cells: Sequence[str], *, several: bool) -> tuple[list[str], list[str]]:
     """Labels as the source's own ``merge`` reads them, and what matched nothing."""
-    labels, idle = merged([tidy(cell) for cell in cells], one.merge)
+    labels, idle = merged_sets(cells, one.merge) if several else merged([tidy(cell) for cell in cells], one.merge)
     return labels, [sentence.replace("data.merge", f"merge of source '{one.name}'", 1) for sentence in idle]
 
 
