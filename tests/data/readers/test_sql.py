@@ -213,6 +213,11 @@ def test_a_query_needs_a_database(tmp_path) -> None:
         table_of("notes.csv", "SELECT 1", tmp_path)
 
 
+def test_a_database_named_as_a_file_is_told_how_to_name_it(notes, tmp_path) -> None:
+    with pytest.raises(DataError, match=r"write sqlite:///notes\.db with a query"):
+        table_of("notes.db", None, tmp_path)
+
+
 def test_the_files_behind_a_database(notes, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NOTES_DB", f"sqlite:///{notes}")
     assert files_of("sqlite:///notes.db", tmp_path) == {"table": notes}

@@ -31,6 +31,7 @@ _READERS = {
     ".xml": "pubmed_xml",
     ".nxml": "pubmed_xml",
 }
+_DATABASES = {".db", ".sqlite", ".sqlite3"}
 _PACKED = {".csv", ".tsv", ".txt", ".tab", ".xml", ".nxml"}  # read through gzip too
 _FOLDERS = ("mimic", "datasets_folder", "fhir_r4", "pubmed_xml")  # asked in this order whether a folder is theirs
 
@@ -157,6 +158,11 @@ def _by_name(path: Path) -> str:
     elif suffixes and suffixes[-1] in _READERS:
         return _READERS[suffixes[-1]]
     known = ", ".join(_READERS)
+    if suffixes[-1:] and suffixes[-1] in _DATABASES:
+        raise DataError(
+            f"{path.name} looks like a database, and a database is named by its URL: write sqlite:///{path.name} with a "
+            "query (data.query, or --query)."
+        )
     raise DataError(
         f"{path.name} is of a format that is not read; known are {known} and, packed, .csv.gz and .xml.gz: export it "
         "as one."
