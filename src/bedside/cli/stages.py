@@ -13,6 +13,17 @@ VERBS = ("run", "prepare", "train", "evaluate", "package")
 
 Again = Annotated[bool, typer.Option("--again", help="Do this stage again even where it is done.")]
 
+ShowCleaning = Annotated[
+    int,
+    typer.Option(
+        "--show-cleaning",
+        metavar="N",
+        min=0,
+        help="Print what cleaning changes in the first N notes that it changes, with their text, and prepare nothing.",
+        show_default=False,
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
@@ -26,8 +37,11 @@ def run(study: StudyFolder, quiet: Quiet = False) -> None:
     _stage(study, None, False, quiet)
 
 
-def prepare(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> None:
+def prepare(study: StudyFolder, again: Again = False, quiet: Quiet = False, show_cleaning: ShowCleaning = 0) -> None:
     """Read, clean and divide the cases; nothing of a patient or a duplicate crosses a split."""
+    if show_cleaning:
+        _show_cleaning(study, show_cleaning, quiet)
+        return
     _stage(study, "prepare", again, quiet)
 
 
@@ -44,6 +58,21 @@ def evaluate(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> 
 def package(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> None:
     """Write the deployable bundle: weights, labels, calibration, thresholds, checksums."""
     _stage(study, "package", again, quiet)
+
+
+def _show_cleaning(folder: StudyFolder, most: int, quiet: bool) -> None:
+    """Print changed notes to the user's own terminal; nothing of it is written."""
+    from bedside.data.cleaning_shown import changed_notes
+    from bedside.study import Study
+
+    study = Study.open(folder)
+    shown = 0
+    protocol = study.protocol
+    for row, lines in changed_notes(protocol.data, protocol.clean, study.folder, most, progress(quiet)):
+        shown += 1
+        typer.echo("\n".join([f"{row}:", *(f"  {line}" for line in lines)]))
+    if not shown:
+        typer.echo("Cleaning changes no note.")
 
 
 def _stage(folder: StudyFolder, until: str | None, again: bool, quiet: bool) -> None:

@@ -11,11 +11,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cache
+from itertools import accumulate
 
 from bedside.core.errors import DataError
 from bedside.data.rules import read_table
 
+_PIECES = re.compile(r"[^\W\d_]+|\d+|\s+|_+|[^\w\s]+")
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 # A number with its sign, its range or fraction and what follows it; or a word, with what ties it: w/o, b.i.d., don't.
 _FACT = re.compile(
@@ -109,3 +112,31 @@ def untouchable(text: str) -> Counter[str]:
 def _kept_words() -> tuple[frozenset[str], frozenset[str]]:
     facts, more = read_table("facts"), read_table("untouchable")
     return frozenset([*facts["negations"], *more["sides"], *more["doses"]]), frozenset(facts["units"])
+
+
+def differences(before: str, after: str) -> list[Edit]:
+    """Where two versions of a text differ, word by word; ``apply(before, ...)`` is ``after``."""
+    old, new = _PIECES.findall(before), _PIECES.findall(after)
+    starts = [0, *accumulate(map(len, old))]
+    return [
+        Edit(starts[a], starts[b], "".join(old[a:b]), "".join(new[c:d]), "difference")
+        for tag, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        if tag != "equal"
+    ]
+
+
+def as_lines(before: str, after: str, around: int = 30) -> list[str]:
+    """The differences as lines to read: what stood there in ``[-…-]``, what stands there now in ``{+…+}``.
+
+    Marks that nobody sees are written as escapes. The lines hold the text of a note: they are for a terminal, not for
+    a log or a report.
+    """
+    lines = []
+    for one in differences(before, after):
+        old, new = f"[-{one.original}-]" if one.original else "", f"{{+{one.replacement}+}}" if one.replacement else ""
+        lines.append(_seen(f"…{before[max(0, one.start - around) : one.start]}{old}{new}{before[one.end :][:around]}…"))
+    return lines
+
+
+def _seen(text: str) -> str:
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
