@@ -64,8 +64,8 @@ def test_what_is_not_sure_stands(text) -> None:
 
 
 def test_what_was_done_and_left_is_counted() -> None:
-    found = expand_abbreviations("HTN, HTN, copd. MS. PET negative.")
-    assert found.expanded == {"HTN": 2, "copd": 1}
+    found = expand_abbreviations("HTN, HTN, copd, UTIs. MS. PET negative. Copd.")
+    assert found.expanded == {"HTN": 2, "copd": 1, "UTIs": 1}
     assert found.ambiguous == {"MS": 1, "PET": 1}
 
 

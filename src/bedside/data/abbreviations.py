@@ -61,7 +61,7 @@ def expand_abbreviations(text: str, language: str = "en") -> Expansion:
     done = Expansion()
     for token in _TOKEN.finditer(text):
         short = token[0]
-        if short not in rules.ambiguous and short not in rules.exact and short.lower() not in rules.lower:
+        if short not in rules.ambiguous and _sure(short, rules) is None:
             continue
         if _AFTER_NUMBER.search(text, max(0, token.start() - 2), token.start()):
             continue  # "40 PT" may be a unit, "12 MS" milliseconds
@@ -74,13 +74,17 @@ def expand_abbreviations(text: str, language: str = "en") -> Expansion:
     return done
 
 
+def _sure(short: str, rules: _Rules) -> str | None:
+    """The one meaning of a form; in capitals (a plural's s aside) or small letters where the rules let both be."""
+    either = short.islower() or short.removesuffix("s").isupper()
+    return rules.exact.get(short) or (rules.lower.get(short.lower()) if either else None)
+
+
 def _meaning(text: str, token: re.Match[str], rules: _Rules) -> str | None:
     """What a form stands for here, or ``None`` where that is open."""
-    short = token[0]
-    meanings = rules.ambiguous.get(short)
+    meanings = rules.ambiguous.get(token[0])
     if meanings is None:
-        known = rules.exact.get(short)
-        return known or (rules.lower.get(short.lower()) if short.isupper() or short.islower() else None)
+        return _sure(token[0], rules)
     before = _WORD.findall(text, max(0, token.start() - _REACH), token.start())[-rules.window :]
     after = _WORD.findall(text, token.end(), token.end() + _REACH)[: rules.window]
     near = {word.casefold() for word in (*before, *after)}
