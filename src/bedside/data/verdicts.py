@@ -255,7 +255,7 @@ def _label_in_text(report: Report) -> Verdict | None:
         return None
     share = count / max(_cases(report), 1)
     check = "Labels inside the text"
-    sentence = f"{count:,} texts ({share:.1%}) hold their own label's words."
+    sentence = f"{count:,} of {_cases(report):,} texts ({share:.1%}) hold their own label's words."
     if share <= LIMITS["label in text"].value:
         return Verdict(check, "PASS", sentence)
     return Verdict(
