@@ -405,7 +405,7 @@ def _suspects_row(found: Mapping[str, Any]) -> dict[str, str] | None:
     check, all_ = "Labels probably right", "" if found["sampled"]["cases"] == found["sampled"]["of"] else " sampled"
     sentence = (
         f"{one['cases']:,} of {one['of']:,}{all_} cases ({one['cases'] / one['of']:.1%}) look mislabelled to a model "
-        "that never saw them"
+        f"that never saw them and agrees with {one['accuracy']:.0%} of all labels"
     )
     if one["cases"] <= _FEW_LABELS_WRONG * one["of"]:
         return _row(check, "PASS", f"{sentence}.")
