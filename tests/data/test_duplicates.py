@@ -14,6 +14,7 @@ from small_notes import as_csv, cohort_of, notes
 from bedside.data.crossings import count_crossings
 from bedside.data.duplicates import banding, exact_texts, find_duplicates, join_groups, words
 from bedside.protocol import SplitSection
+from bedside.synthetic import Plan, generate
 
 FEW = settings(max_examples=80, deadline=None, derandomize=True)
 
@@ -152,6 +153,22 @@ def test_the_check_counts_exactly_what_crosses(seed) -> None:
     alike = [[splits[row] for row, text in enumerate(texts) if tuple(words(text)) == key] for key in first]
     assert found.exact == sum(len(set(sides)) > 1 for sides in alike)
     assert found.checked == found.held_out
+
+
+def test_the_copies_planted_in_the_sample_clinic_are_found() -> None:
+    clinic = generate(Plan(notes=2000, seed=7, duplicates=0.1))
+    places = {note["note_id"]: place for place, note in enumerate(clinic.notes)}
+    cluster = find_duplicates([note["note"] for note in clinic.notes], 0.7).cluster
+    planted = clinic.planted["duplicates"]
+    found = sum(cluster[places[one["note_id"]]] == cluster[places[one["of"]]] for one in planted)
+    assert len(planted) >= 150
+    assert found >= 0.99 * len(planted)
+
+
+def test_texts_of_more_words_than_a_byte_counts_are_compared_whole() -> None:
+    long = [f"w{number}" for number in range(400)]
+    near, far = [*long[:340], *(f"x{n}" for n in range(60))], [*long[:250], *(f"y{n}" for n in range(150))]
+    assert find_duplicates([" ".join(long), " ".join(near), " ".join(far)], 0.7).cluster.tolist() == [0, 0, 1]
 
 
 def test_copies_and_near_copies_stay_on_one_side(write) -> None:
