@@ -148,3 +148,12 @@ def test_public_notes_read_well_stand(shared_data) -> None:
         english = [row["text"] for row in csv.DictReader(file)]
     for text in (*spanish, *english):
         assert mojibake(text) == []
+
+
+@pytest.mark.parametrize("wrong", ["38 °F", "3 °C", "38°c"])
+def test_whatever_the_heuristic_says_ascii_stands(monkeypatch, wrong) -> None:
+    """No ftfy of today changes ASCII; a later one that did would be refused line by line."""
+    import ftfy
+
+    monkeypatch.setattr(ftfy, "fix_encoding", lambda line, config: wrong)
+    assert mojibake("38 Â°C now") == []
