@@ -160,8 +160,8 @@ def _by_name(path: Path) -> str:
     known = ", ".join(_READERS)
     if suffixes[-1:] and suffixes[-1] in _DATABASES:
         raise DataError(
-            f"{path.name} looks like a database, and a database is named by its URL: write sqlite:///{path.name} with a "
-            "query (data.query, or --query)."
+            f"{path.name} looks like a database, and a database is named by its URL: write sqlite:///{path.name} with "
+            "a query (data.query, or --query)."
         )
     raise DataError(
         f"{path.name} is of a format that is not read; known are {known} and, packed, .csv.gz and .xml.gz: export it "
