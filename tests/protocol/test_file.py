@@ -78,7 +78,8 @@ def test_all_faults_are_told_at_once_each_with_key_and_value() -> None:
         (LEAST + "[model]\nepochs = 3\n", "model.epochs is not a key; train.epochs is: move it there"),
         (LEAST + "[split]\ntrain = 0.9\n", "add up to 1.3, not to 1"),
         (LEAST + "[model]\nwindow = 32\noverlap = 20\n", "overlap 20 is more than half of window 32"),
-        ('[data]\nsource = "a.csv"\ntext = "t"\n', "data.label is missing and has no default"),
+        ('[data]\nsource = "a.csv"\nlabel = "l"\n', "data.text is missing and has no default"),
+        ('[data]\nsource = "a.csv"\ntext = "t"\n', "data: label or labels must be given, and neither is"),
         ("[data\n", "is not valid TOML"),
     ],
 )
