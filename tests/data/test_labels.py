@@ -181,7 +181,7 @@ def test_lines_that_join_labels_do_what_they_say_once_uncommented(write, tmp_pat
     for n, row in enumerate(rows):
         row["diagnosis"] = spelled.get(n % 8, row["diagnosis"])
     folder, protocol, text = started(write, tmp_path, rows)
-    below = text[text.index("[data.merge]") :]
+    below = text[text.index("[data.merge]") :].partition("\n[")[0]
     lines = [line for line in below.splitlines()[1:] if re.match(r'# ".*" = ".*"', line)]
     assert len(lines) == 3
     for line in lines:
