@@ -34,6 +34,7 @@ DISGUISED = 0.2  # share of the repeated texts that stand under several labels: 
 _FEWEST_REPEATED = 20  # texts that occur again, before anything is said of them
 _HABIT = 5  # texts that a pair of labels must share before it is a habit and no accident
 _HABITUAL = 0.5  # share of the texts under several labels that hold such a pair
+_MOST_TEXTS = 0.5  # share of all texts from which a single label is no longer a task
 _FEWEST_LISTS = 2
 _DELIMITERS = (";", "|", ",", "/")
 _LISTED = 10
@@ -377,7 +378,7 @@ def _several_row(found: Mapping[str, Any]) -> dict[str, str] | None:
     shown = "; ".join(f"'{a}' with '{b}': {pair['texts']:,}" for pair in one["pairs"][:3] for a, b in [pair["labels"]])
     return _row(
         check,
-        "FAIL",
+        "FAIL" if one["contradictory"] >= _MOST_TEXTS * one["texts"] else "WARN",
         f"{sentence}, most often {shown}. The texts have several labels each.",
         "Make it a multi-label task: one row a text with all its labels in one column, joined by a delimiter; or "
         "choose a label column that holds one a text.",
