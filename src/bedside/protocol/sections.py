@@ -144,7 +144,7 @@ class DataSection(Section):
             both = "both are" if self.label else "neither is"
             raise ValueError(f"label or labels must be given, and {both}: one column with the diagnosis, or several")
         if self.labels and self.sources:
-            raise ValueError("labels cannot be joined over several sources: write them into one column, with a delimiter")
+            raise ValueError("labels cannot be joined over several sources: put them into one column, with a delimiter")
         return self
 
     @model_validator(mode="after")
