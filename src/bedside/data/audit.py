@@ -127,7 +127,7 @@ def audit_labels(
     probabilities = _probabilities(drawn, drawn.texts, names, seed, progress)
     table, found["suspects"] = _suspects(drawn, probabilities, names)
     if leaks["mask"] or leaks["cases"] >= _LEAKS * max(leaks["of"], 1):
-        leaks["masking"] = _cost_of_masking(drawn, mask_list(phrases), names, seed, progress)
+        leaks["masking"] = _cost_of_masking(drawn, probabilities, mask_list(phrases), names, seed, progress)
     found["verdicts"] = verdicts(found)
     return found, table
 
@@ -314,17 +314,24 @@ def _suspects(
 
 
 def _cost_of_masking(
-    cases: Audited, mask: Sequence[str], names: Sequence[str], seed: int, progress: Progress
+    cases: Audited,
+    known: NDArray[np.float64] | None,
+    mask: Sequence[str],
+    names: Sequence[str],
+    seed: int,
+    progress: Progress,
 ) -> dict[str, Any] | None:
-    """Cross-validated macro-F1 of the audit's model with the labels as they are stated and with them masked."""
+    """Cross-validated macro-F1 of the audit's model with the labels as they are stated and with them masked.
+
+    What is known already (the probabilities of all cases, from their texts as they are) is not computed again.
+    """
     from bedside.metrics import Resamples, counts, macro_f1
 
     rows = sample(cases.groups, cases.keys, _MOST_FOR_DROP, derive(seed, "audit", "masking"))
     part = _part(cases, rows)
-    open_, hidden = (
-        _probabilities(part, texts, names, seed, progress)
-        for texts in (part.stated, [masked(text, mask) for text in part.stated])
-    )
+    same = len(rows) == len(cases.labels) and list(cases.texts) == list(cases.stated)
+    open_ = known if same else _probabilities(part, part.stated, names, seed, progress)
+    hidden = _probabilities(part, [masked(text, mask) for text in part.stated], names, seed, progress)
     if open_ is None or hidden is None:
         return None
     targets = _targets(part.labels, names)
