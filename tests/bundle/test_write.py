@@ -10,7 +10,7 @@ import small_model
 
 from bedside.bundle import verify_bundle
 from bedside.core.errors import BundleError
-from bedside.protocol import PackageSection
+from bedside.protocol import CleanSection, PackageSection
 
 
 def test_the_folder_holds_what_the_design_lists(folder: Path) -> None:
@@ -29,7 +29,7 @@ def test_the_folder_holds_what_the_design_lists(folder: Path) -> None:
     assert labels[0] == {"label": "appendicitis", "display": "Appendicitis"}
     info = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     assert info["draft"] is True
-    assert info["clean"] == {"unicode": "NFC", "whitespace": True, "controls": True}
+    assert info["clean"] == CleanSection().model_dump(mode="json")
 
 
 def test_an_intended_use_ends_the_draft(tmp_path: Path) -> None:

@@ -124,9 +124,11 @@ def audit_labels(
     phrases = phrases_of(names, section.synonyms, codes)
     found["leaks"] = leaks = stated_labels(drawn, phrases, language, progress)
     leaks["mask"] = section.leaks == "mask"
-    probabilities = _probabilities(drawn, drawn.texts, names, seed, progress)
+    # Where most texts have several labels no single one is wrong, and a model that looks for it would say nothing.
+    asked = found["several"]["contradictory"] < _MOST_TEXTS * found["several"]["texts"]
+    probabilities = _probabilities(drawn, drawn.texts, names, seed, progress) if asked else None
     table, found["suspects"] = _suspects(drawn, probabilities, names)
-    if leaks["mask"] or leaks["cases"] >= _LEAKS * max(leaks["of"], 1):
+    if asked and (leaks["mask"] or leaks["cases"] >= _LEAKS * max(leaks["of"], 1)):
         leaks["masking"] = _cost_of_masking(drawn, probabilities, mask_list(phrases), names, seed, progress)
     found["verdicts"] = verdicts(found)
     return found, table

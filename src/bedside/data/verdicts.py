@@ -220,7 +220,7 @@ def _lookalikes(report: Report) -> Verdict | None:
     twins = lookalikes({label: int(one["cases"]) for label, one in report["labels"].items()})
     check = "Labels that look alike"
     if not twins:
-        return Verdict(check, "PASS", "No two labels differ only by case, punctuation, spaces, a plural or a slip of spelling.")
+        return Verdict(check, "PASS", "No two labels differ only by case, punctuation, spaces, a plural or one letter.")
     shown = _listed([f"'{old}' = '{new}'" for old, new in twins.items()], 5)
     return Verdict(
         check,
