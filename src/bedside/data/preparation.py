@@ -119,7 +119,6 @@ def prepare(
         DataError: the table cannot be read or cannot carry the study; one sentence that says what to do.
     """
     from bedside.data.report import account
-    from bedside.data.verdicts import brief
 
     gathered = gather(data, base, progress)
     table, data = gathered.table, gathered.data
@@ -170,21 +169,29 @@ def prepare(
         audited,
     )
     report = account(done, data, clean, split, seed, count_tokens=count_tokens, progress=progress)
-    for sentence in report["warnings"][len(table.warnings) :]:  # those of the table were said while reading
-        progress.warn(f"{sentence[:1].upper()}{sentence[1:]}.")
-    for sentence in brief(report):
-        progress.warn(sentence)
-    progress.say(
-        f"kept {frame.height:,} of {table.frame.height:,} rows: {len(labels)} labels, "
-        + ", ".join(f"{name} {int((frame['split'] == name).sum()):,}" for name in SPLITS)
-    )
-    if split.method != "random":
-        progress.say(placed.division["sentence"])
+    _tell(done, report, split, progress)
     if moment is None:
         return Cohort(frame, labels, report, suspects=suspects)
     report["moment"] = {**moment, "columns": sorted(later_columns(whole))}
     uncut = _texts(table.frame[cases.places], whole.text_columns(), clean, progress)
     return Cohort(frame, labels, report, tuple(uncut), suspects)
+
+
+def _tell(done: Prepared, report: Mapping[str, Any], split: SplitSection, progress: Progress) -> None:
+    """Say on the terminal what is odd, and what was kept."""
+    from bedside.data.verdicts import brief
+
+    for sentence in report["warnings"][len(done.table.warnings) :]:  # those of the table were said while reading
+        progress.warn(f"{sentence[:1].upper()}{sentence[1:]}.")
+    for sentence in brief(report):
+        progress.warn(sentence)
+    frame = done.frame
+    progress.say(
+        f"kept {frame.height:,} of {done.table.frame.height:,} rows: {len(done.labels)} labels, "
+        + ", ".join(f"{name} {int((frame['split'] == name).sum()):,}" for name in SPLITS)
+    )
+    if split.method != "random":
+        progress.say(done.division["sentence"])
 
 
 def parts_of(chosen: Mapping[str, Any]) -> list[tuple[str, str]]:
