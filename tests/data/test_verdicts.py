@@ -215,3 +215,18 @@ def test_parts_of_others_are_shown_whatever_they_hold(report) -> None:
     ):
         assert words in said
     assert "nothing" not in said
+
+
+@pytest.mark.parametrize(
+    ("named", "found", "verdict", "said"),
+    [
+        ("auto", {"en": 90, "es": 10}, "PASS", "English"),
+        ("auto", {"en": 89, "es": 11}, "WARN", "Only 89 of 100"),
+        ("auto", {"other": 5, "en": 1, "unknown": 50}, "WARN", "without rules"),
+        ("auto", {"unknown": 7}, "WARN", "could not be told"),
+        ("fr", {"en": 9}, "PASS", "French (data.language)"),
+    ],
+)
+def test_the_language_of_the_notes(report, named, found, verdict, said) -> None:
+    row = _of(report, "One language with rules", language={"named": named, "found": found})
+    assert (row["verdict"], said in row["sentence"]) == (verdict, True)

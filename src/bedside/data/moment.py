@@ -184,7 +184,7 @@ def language_of(texts: Sequence[str], named: str = "auto") -> str:
     """
     if named != "auto":
         return named
-    found = _languages(texts)
+    found = languages_of(texts)
     unknown = found.pop("unknown", 0)
     if not found:
         raise DataError(
@@ -205,13 +205,13 @@ def likely_language(texts: Sequence[str], named: str = "auto") -> str:
     """The language that was named, or the commonest in a sample, for rules that can be done without."""
     if named != "auto":
         return named
-    found = _languages(texts)
+    found = languages_of(texts)
     found.pop("unknown", 0)
     return found.most_common(1)[0][0] if found else "other"
 
 
-def _languages(texts: Sequence[str]) -> Counter[str]:
-    """How many of a sample of the texts are in each language."""
+def languages_of(texts: Sequence[str]) -> Counter[str]:
+    """How many of a sample of the texts, about 200 at most, are in each language."""
     step = max(1, len(texts) // _LOOKED_AT)
     return Counter(detect_language(text).code for text in texts[::step])
 

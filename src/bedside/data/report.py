@@ -16,6 +16,7 @@ from bedside.data.cohort import SPLITS
 from bedside.data.drift import drift
 from bedside.data.leaks import label_in_text, tells
 from bedside.data.lengths import TokenCounter, lengths
+from bedside.data.moment import languages_of
 from bedside.data.multilabel import parted
 from bedside.data.split import groups_per_label
 from bedside.data.table_one import table_one
@@ -77,6 +78,7 @@ def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: Split
         },
         "clean": {"digest": clean.digest(), **clean.model_dump(mode="json")},
         "seed": seed,
+        "language": {"named": data.language, "found": dict(sorted(languages_of(done.cases.texts).items()))},
         "flow": _flow(done),
         "division": done.division,
         "splits": _per_split(done, patients=data.patient is not None),

@@ -10,7 +10,7 @@ import numpy as np
 from bedside.data.cohort import SPLITS
 from bedside.data.source_page import source_blocks
 from bedside.data.table_one import HIDDEN, hidden_cells, rows_of, small
-from bedside.data.verdicts import LIMITS, drifted
+from bedside.data.verdicts import LANGUAGE_NAMES, LIMITS, drifted
 
 Report = Mapping[str, Any]
 _SIGNS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", "utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a mark"}
@@ -126,9 +126,16 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("Kept", ", ".join(columns["keep"]) or "None"),
         *((("Patients", f"{report['patients']:,}"),) if "patients" in report else ()),
         ("Groups", f"{report['groups']['count']:,}, the largest of {report['groups']['largest']:,} cases"),
+        *((("Languages", _languages(report["language"]["found"])),) if "language" in report else ()),
         ("Seed", str(report["seed"])),
     ]
     return [(name, "none named" if value == "None" else value) for name, value in pairs]
+
+
+def _languages(found: Mapping[str, int]) -> str:
+    """Of a sample, how many notes are in which language."""
+    names = {**LANGUAGE_NAMES, "other": "another", "unknown": "not told"}
+    return f"{', '.join(f'{names[code]} {count:,}' for code, count in found.items())} (of those looked at)"
 
 
 def _table_one(report: Report) -> list[str]:

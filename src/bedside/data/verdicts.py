@@ -6,12 +6,14 @@ account says nothing of its matter. FAIL means that a model trained on this coho
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 Report = Mapping[str, Any]
 FEW_TEST_CASES = 10
+LANGUAGE_NAMES = {"en": "English", "es": "Spanish", "fr": "French"}
 ILL_POSED = 0.6  # accuracy ceiling below which one label a text makes no sense
 
 
@@ -55,6 +57,7 @@ LIMITS: Mapping[str, Limit] = {
         0.6,
         "AUROC of test against training notes; it is 0.5 where they are alike, and an interval above 0.5 is asked too",
     ),
+    "one language": Limit(0.9, "share of the notes: below it rules of one language are wrong for too many"),
     "label share": Limit(
         0.25, "of a split's wished count of a label, and two cases at least: beyond it shares differ visibly"
     ),
@@ -289,6 +292,43 @@ def _lengths(report: Report) -> Verdict | None:
     )
 
 
+def _language(report: Report) -> Verdict | None:
+    check = "One language with rules"
+    found = report.get("language")
+    if not found:
+        return None
+    counts = Counter(found["found"])
+    unknown = counts.pop("unknown", 0)
+    told = sum(counts.values())
+    if found["named"] != "auto":
+        return Verdict(check, "PASS", f"The protocol names it: {LANGUAGE_NAMES[found['named']]} (data.language).")
+    if not told:
+        return Verdict(
+            check,
+            "WARN",
+            f"The language of {unknown:,} notes looked at could not be told; rules for sections and denials may "
+            "not be applied.",
+            "Name it: data.language = one of en, es, fr, if it is one of these.",
+        )
+    code, most = counts.most_common(1)[0]
+    shown = f"{most:,} of {told:,} notes that could be told"
+    if code == "other":
+        return Verdict(
+            check,
+            "WARN",
+            f"{shown} are in a language without rules here: what is denied, sections and short forms are not known.",
+            "Read figures of the label audit with that in mind; rules exist for English, Spanish and French.",
+        )
+    if most < LIMITS["one language"].value * told:
+        return Verdict(
+            check,
+            "WARN",
+            f"Only {shown} are {LANGUAGE_NAMES[code]}; its rules are applied to all.",
+            "Make a study for each language, or name the one whose rules shall be used (data.language).",
+        )
+    return Verdict(check, "PASS", f"{shown} are {LANGUAGE_NAMES[code]}, whose rules are used.")
+
+
 def _patients(report: Report) -> Verdict | None:
     check = "Patients known"
     if report["columns"].get("patient") is None:
@@ -391,6 +431,7 @@ CHECKS: tuple[Callable[[Report], Verdict | None], ...] = (
     _giving_away,
     _label_in_text,
     _lengths,
+    _language,
     _drift,
     _identifiers,
     _synthetic,
