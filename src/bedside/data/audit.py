@@ -422,7 +422,7 @@ def _suspects_row(found: Mapping[str, Any]) -> dict[str, str] | None:
     return _row(
         check,
         "WARN",
-        f"{sentence}. Some are wrong and some are only hard.",
+        f"{sentence}. Some may be wrong, others only hard.",
         "Read the cases of suspects.csv from the top, with someone who may correct the source; correct it there.",
     )
 
