@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.core.files import sha256_bytes
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
-from bedside.data.duplicates import Duplicates
 from bedside.data.labels import lookalikes
 from bedside.data.leaks import CONCLUSIONS, Finder, Mention, holds_code
 from bedside.data.masking import TOKEN, Phrase, mask_list, masked, phrases_of
@@ -68,27 +66,6 @@ class Audited:
     keys: Sequence[str]
     ids: Sequence[str]
     rows: Sequence[Any]
-
-    @classmethod
-    def of(
-        cls,
-        texts: Sequence[str],
-        stated: Sequence[str],
-        labels: Sequence[str],
-        frame: pl.DataFrame,
-        duplicates: Duplicates,
-        rows: Sequence[Any],
-    ) -> Audited:
-        """From the cohort's table and its duplicates; a group is named by the least hash of its texts."""
-        digests = [sha256_bytes(key.encode("utf-8")) for key in duplicates.keys]
-        names = frame["group"].to_list()
-        least: dict[str, str] = {}
-        for name, text in zip(names, duplicates.exact.tolist(), strict=True):
-            least[name] = min(least.get(name, digests[text]), digests[text])
-        keys = sorted(set(least.values()))
-        numbers = {key: number for number, key in enumerate(keys)}
-        groups = np.asarray([numbers[least[name]] for name in names], dtype=np.int64)
-        return cls(texts, stated, labels, duplicates.exact, groups, keys, frame["case_id"].to_list(), rows)
 
 
 def audit_labels(

@@ -12,14 +12,12 @@ import csv
 import dataclasses
 import importlib.util
 import re
-import tomllib
 import unicodedata
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +27,7 @@ from bedside.core.extras import require
 from bedside.core.progress import SILENT, Progress
 from bedside.data.labels import tidy
 from bedside.data.multilabel import joined, parted
+from bedside.data.rules import read_table
 from bedside.data.table import Table, is_absent
 from bedside.data.wording import counted
 from bedside.protocol import DataSection
@@ -305,8 +304,7 @@ def _quoted(text: str) -> str:
 @cache
 def _chapters(system: str) -> tuple[tuple[str, str, str], ...]:
     """First and last category, and title, of each chapter."""
-    text = resources.files("bedside.data").joinpath("rules", "icd_chapters.toml").read_text(encoding="utf-8")
-    return tuple((first, last, title) for first, last, title in tomllib.loads(text)[system]["chapters"])
+    return tuple((first, last, title) for first, last, title in read_table("icd_chapters")[system]["chapters"])
 
 
 @cache

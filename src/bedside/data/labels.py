@@ -6,12 +6,9 @@ Labels are never joined or dropped on a guess: what looks alike is proposed, wha
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 
 from bedside.core.errors import DataError
 from bedside.data.clean import without_marks
+from bedside.data.rules import read_table
 from bedside.data.split import groups_per_label
 from bedside.data.wording import counted
 
@@ -61,11 +59,9 @@ def _last(twin: Mapping[str, str], label: str) -> str:
     return label
 
 
-@cache
 def lookalike_rules() -> dict[str, Any]:
     """The dated rule data on labels that look alike, and the words of denial; callers do not change it."""
-    text = resources.files("bedside.data").joinpath("rules", "lookalikes.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return read_table("lookalikes")
 
 
 def _words(label: str) -> list[str]:

@@ -73,7 +73,7 @@ def lengths(frame: pl.DataFrame, seed: int, counter: TokenCounter | None = None)
     if counter is not None and counter.limit not in (0, USUAL):
         limits[counter.limit] = counter.name
     return {
-        "words": {**_quantiles(words), "mean": round(float(words.mean()), 1), "bins": _bins(words)},
+        "words": {**quantiles(words), "mean": round(float(words.mean()), 1), "bins": _bins(words)},
         "tokens": {"per_character": round(rate, 4), "rule": rule},
         "limits": [
             {"tokens": limit, "of": name, **_beyond(characters, frame["label"], rate, limit)}
@@ -92,8 +92,8 @@ def _rate(texts: Sequence[str], counter: TokenCounter | None) -> tuple[float, st
     return rate, f"{rate:.3f} tokens a character, measured with the tokenizer of {counter.name} on {len(texts):,} notes"
 
 
-def _quantiles(sizes: NDArray[Any]) -> dict[str, float]:
-    """Shortest, percentiles and longest."""
+def quantiles(sizes: NDArray[Any]) -> dict[str, float]:
+    """Shortest, percentiles and longest of one size or more."""
     found = np.percentile(sizes, _QUANTILES, method="nearest")
     middle = {f"p{rank}": float(value) for rank, value in zip(_QUANTILES, found, strict=True)}
     return {"shortest": float(sizes.min()), **middle, "longest": float(sizes.max())}

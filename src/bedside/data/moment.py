@@ -9,18 +9,16 @@ this way follows van Aken et al., EACL 2021.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from bedside.core.errors import DataError
 from bedside.core.progress import SILENT, Progress
-from bedside.data.language import detect_language
-from bedside.data.rules import LANGUAGES
+from bedside.data.language import detect_languages
+from bedside.data.rules import LANGUAGES, read_table
 from bedside.data.sections import PREAMBLE, find_sections, section_names
 from bedside.protocol import DataSection
 
@@ -213,7 +211,7 @@ def likely_language(texts: Sequence[str], named: str = "auto") -> str:
 def languages_of(texts: Sequence[str]) -> Counter[str]:
     """How many of a sample of the texts, about 200 at most, are in each language."""
     step = max(1, len(texts) // _LOOKED_AT)
-    return Counter(detect_language(text).code for text in texts[::step])
+    return detect_languages(texts[::step])
 
 
 def _rank(moment: str) -> int:
@@ -222,20 +220,14 @@ def _rank(moment: str) -> int:
 
 def _at_hand(moment: str) -> set[str]:
     """Names of the sections that are written by a moment."""
-    sections = _rules()["sections"]
+    sections = read_table("moments")["sections"]
     return {name for when in MOMENTS[: _rank(moment) + 1] for name in sections[when]}
 
 
 @cache
 def _type_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    types = _rules()["note_types"]
+    types = read_table("moments")["note_types"]
     return tuple(
         (when, re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in names), re.IGNORECASE))
         for when, names in types.items()
     )
-
-
-@cache
-def _rules() -> dict[str, Any]:
-    text = resources.files("bedside.data").joinpath("rules", "moments.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -40,6 +39,7 @@ from bedside.data.split_account import describe, unreached, unreached_of_several
 from bedside.data.split_parts import divide, folds_of
 from bedside.data.split_plan import Plan, plan_split
 from bedside.data.table import Table, is_absent, numbers, text_or_null
+from bedside.data.wording import nearest
 from bedside.protocol import AuditSection, CleanSection, DataSection, SplitSection
 
 if TYPE_CHECKING:
@@ -146,8 +146,15 @@ def prepare(
     audited, suspects = None, None
     if not data.several:  # its checks ask of each case for the one label that is right
         audited, suspects = audit_labels(
-            Audited.of(
-                cases.texts, stated, cases.labels, frame, duplicates, [table.rows[place] for place in cases.places]
+            Audited(
+                cases.texts,
+                stated,
+                cases.labels,
+                duplicates.exact,
+                placed.groups,
+                placed.keys,
+                frame["case_id"].to_list(),
+                [table.rows[place] for place in cases.places],
             ),
             audit,
             codes=codes,
@@ -231,15 +238,6 @@ def _require_written(data: DataSection, table: Table) -> None:
             raise DataError(
                 f"data.written names '{name}', no column of {table.file}{nearest(name, table.frame.columns)}."
             )
-
-
-def nearest(name: str, columns: Sequence[str]) -> str:
-    """The end of a sentence: the likeliest columns that were meant, and all of them."""
-    lowered = {one.lower(): one for one in columns}
-    close = [lowered[one] for one in difflib.get_close_matches(name.lower(), list(lowered), n=2, cutoff=0.5)]
-    meant = f"; did you mean {' or '.join(repr(one) for one in close)}?" if close else ";"
-    more = f" and {len(columns) - 20} more" if len(columns) > 20 else ""
-    return f"{meant} Its columns are {', '.join(columns[:20])}{more}"
 
 
 def _cases(table: Table, data: DataSection, clean: CleanSection, progress: Progress) -> Cases:

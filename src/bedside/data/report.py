@@ -15,8 +15,7 @@ from bedside.data.clean import account as clean_account
 from bedside.data.cohort import SPLITS
 from bedside.data.drift import drift
 from bedside.data.leaks import label_in_text, tells
-from bedside.data.lengths import TokenCounter, lengths
-from bedside.data.moment import languages_of
+from bedside.data.lengths import TokenCounter, lengths, quantiles
 from bedside.data.multilabel import parted
 from bedside.data.split import groups_per_label
 from bedside.data.table_one import table_one
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from bedside.data.preparation import Prepared
 
 _LISTED = 200
-_QUANTILES = (1, 5, 25, 50, 75, 95, 99)
 NOT_DEIDENTIFIED = (
     "Not done. The texts stand as they were read, with every name and date in them; "
     "ids of cases and patients are keyed pseudonyms."
@@ -50,6 +48,7 @@ def account(
     found["lengths"] = lengths(done.frame, seed, count_tokens)
     found["drift"] = drift(done.frame, seed, progress)
     found["cleaning"] = _cleaning(done, data, progress)
+    found["language"] = {"named": data.language, "found": found["cleaning"]["languages"]}
     if done.gathered.named:
         found["sources"] = sources.account(done.gathered.origins, done.frame, seed)
     found["verdicts"] = verdicts(found)
@@ -78,7 +77,6 @@ def _counts(done: Prepared, data: DataSection, clean: CleanSection, split: Split
         },
         "clean": {"digest": clean.digest(), **clean.model_dump(mode="json")},
         "seed": seed,
-        "language": {"named": data.language, "found": dict(sorted(languages_of(done.cases.texts).items()))},
         "flow": _flow(done),
         "division": done.division,
         "splits": _per_split(done, patients=data.patient is not None),
@@ -141,17 +139,9 @@ def _per_split(done: Prepared, *, patients: bool) -> dict[str, dict[str, Any]]:
             "wished": wished,
             **({"patients": int(part["patient"].n_unique())} if patients else {}),
             "groups": int(part["group"].n_unique()),
-            "words": _quantiles(part["words"].to_numpy()),
+            "words": quantiles(part["words"].to_numpy()) if part.height else {},
         }
     return table
-
-
-def _quantiles(lengths: NDArray[Any]) -> dict[str, float]:
-    """Shortest, percentiles and longest."""
-    if not len(lengths):
-        return {}
-    middle = {f"p{rank}": float(np.percentile(lengths, rank, method="nearest")) for rank in _QUANTILES}
-    return {"shortest": float(lengths.min()), **middle, "longest": float(lengths.max())}
 
 
 def _groups(done: Prepared) -> dict[str, int]:

@@ -24,7 +24,7 @@ from bedside.data.readers.sql import is_address
 from bedside.data.source_label import one_a_row, source_and_label, verdict
 from bedside.data.table import Table, is_absent
 from bedside.data.times import as_iso
-from bedside.data.wording import counted
+from bedside.data.wording import counted, nearest
 from bedside.protocol import DataSection, SourceSection
 
 if TYPE_CHECKING:
@@ -231,8 +231,6 @@ def _renamed(table: Table, one: SourceSection) -> Table:
     Raises:
         DataError: there is no such column, or two would have one name.
     """
-    from bedside.data.preparation import nearest
-
     for old, new in one.rename.items():
         if old not in table.frame.columns:
             raise DataError(
@@ -329,8 +327,6 @@ def _stacked(pieces: Sequence[_Piece], data: DataSection, progress: Progress) ->
         DataError: a kept column is in no source.
     """
     import polars as pl
-
-    from bedside.data.preparation import nearest
 
     frame = pl.concat([piece.frame for piece in pieces], how="diagonal").with_columns(pl.all().fill_null(""))
     observations = [_with_file(sentence, piece.table) for piece in pieces for sentence in piece.table.observations]

@@ -7,7 +7,6 @@ nearest that it does.
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from bedside.core.errors import DataError
 from bedside.data.cohort import SPLITS
 from bedside.data.labels import tidy
 from bedside.data.table import Table, is_absent
-from bedside.data.wording import counted
+from bedside.data.wording import counted, every, meant
 from bedside.protocol import DataSection, SplitSection
 
 TRAIN, VALIDATION, CALIBRATION, TEST = range(len(SPLITS))
@@ -31,7 +30,6 @@ _PARTS = {
 }
 _MOST_PARTS = 12  # a column with more different values says something else, and what it says may be text of a case
 _MOST_FOLDS = 100
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -117,13 +115,13 @@ def _sites(table: Table, data: DataSection, split: SplitSection) -> NDArray[np.i
     names = [tidy(str(one)) for one in table.frame[data.site]]
     known = [name for name, _ in Counter(one for one in names if not is_absent(one)).most_common()]
     if not split.test_sites:
-        raise DataError(f"split.method = 'site' needs split.test_sites, the sites held out; {_all(known, 'sites')}.")
+        raise DataError(f"split.method = 'site' needs split.test_sites, the sites held out; {every(known, 'sites')}.")
     held = {tidy(name) for name in split.test_sites}
     for name in sorted(held):
         if name not in known:
             raise DataError(
                 f"split.test_sites names '{name}', which is no site in column '{data.site}' of {table.file}"
-                f"{_nearest(name, known)} {_all(known, 'sites')}."
+                f"{meant(name, known) or '.'} {every(known, 'sites')}."
             )
     if held >= set(known):
         raise DataError(
@@ -148,7 +146,7 @@ def _given(table: Table, data: DataSection, split: SplitSection) -> NDArray[np.i
             rows = [place for place, one in enumerate(cells) if one == name]
             raise DataError(
                 f"split.column = '{column}' says '{name[:30]}' in {counted(len(rows), 'row')} of {table.file} (the "
-                f"first is {table.row(rows[0])}){_nearest(name.casefold(), list(_PARTS))} It may say train, "
+                f"first is {table.row(rows[0])}){meant(name.casefold(), list(_PARTS)) or '.'} It may say train, "
                 "validation (valid, val, dev), calibration (calib, cal) or test."
             )
     found = np.asarray([-1 if is_absent(one) else _PARTS[one.casefold()] for one in cells], dtype=np.int64)
@@ -177,21 +175,8 @@ def _cells(table: Table, data: DataSection, key: str, column: str) -> list[str]:
     if column not in table.frame.columns:
         names = list(table.frame.columns)
         raise DataError(
-            f"{key} = '{column}' is no column of {table.file}{_nearest(column, names)} {_all(names, 'columns')}."
+            f"{key} = '{column}' is no column of {table.file}{meant(column, names) or '.'} {every(names, 'columns')}."
         )
     if column in {*data.text_columns(), data.label, data.patient, data.case_id}:
         raise DataError(f"{key} = '{column}' is a column that [data] names for something else; name another.")
     return [str(one).strip() for one in table.frame[column]]
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    """The middle of a sentence: the likeliest names that were meant."""
-    lowered = {one.lower(): one for one in names}
-    close = [lowered[one] for one in difflib.get_close_matches(name.lower(), list(lowered), n=2, cutoff=0.5)]
-    return f"; did you mean {' or '.join(repr(one) for one in close)}?" if close else "."
-
-
-def _all(names: Sequence[str], noun: str) -> str:
-    """The end of a sentence: all names, or the first."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{'Its' if noun == 'columns' else 'The'} {noun} are {', '.join(names[:_SHOWN])}{more}"
