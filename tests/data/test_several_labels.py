@@ -63,7 +63,10 @@ def test_every_case_keeps_its_labels_and_no_patient_is_cut(tmp_path, kind) -> No
         counts = cohort.report["labels"][label]
         assert counts["cases"] == sum(label in labels for labels in truth.values())
         assert abs(counts["train"] - 0.6 * counts["cases"]) <= 3
+    (tmp_path / "cohort").mkdir()
+    (tmp_path / "cohort" / "suspects.csv").write_text("of an earlier preparation", encoding="utf-8")
     cohort.save(tmp_path / "cohort")
+    assert not (tmp_path / "cohort" / "suspects.csv").exists()
     loaded = Cohort.load(tmp_path / "cohort")
     assert loaded.several
     matrix = np.concatenate([loaded.target_matrix(split) for split in SPLITS])

@@ -107,7 +107,9 @@ class Cohort:
             metadata["bedside.positive"] = self.positive
         with atomic_path(folder / "cases.parquet") as temporary:
             self.frame.write_parquet(temporary, metadata=metadata)
-        if self.suspects is not None:
+        if self.suspects is None:  # those of an earlier preparation are of other cases
+            (folder / "suspects.csv").unlink(missing_ok=True)
+        else:
             write_text(folder / "suspects.csv", self.suspects.write_csv())
         write_json(folder / "report.json", self.report)
         write_text(folder / "report.html", page(self.report))
