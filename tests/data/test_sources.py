@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 from small_notes import KEY, notes
+from told import Told
 
 from bedside.core.errors import DataError
 from bedside.core.progress import Progress
@@ -363,15 +364,3 @@ def test_times_become_one_form() -> None:
     assert said == ["the time of 1 rows could not be read and has no rank"]
     assert as_iso(pl.Series("t", ["2024-02-03T04:05:06Z"]))[0].to_list() == ["2024-02-03T04:05:06.000000"]
     assert as_iso(pl.Series("t", ["1999"]))[0].to_list() == ["1999-01-01T00:00:00.000000"]
-
-
-class Told(Progress):
-    """What a user would have read."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.lines.append(sentence)
-
-    warn = say

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from told import Told
 
 from bedside.core.errors import BedsideError, DataError, MissingExtra
-from bedside.core.progress import Progress
 from bedside.data.readers import files_of, read
 from bedside.data.table import Table
 from bedside.protocol import DataSection
@@ -344,15 +344,3 @@ def test_a_wrong_password(server) -> None:
         table_of(f"postgresql+psycopg://owner:falsch@{server}", "SELECT 1")
     assert "password authentication failed" in str(caught.value)
     assert "falsch" not in str(caught.value)
-
-
-class Told(Progress):
-    """What a user would have read."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.lines.append(sentence)
-
-    warn = say
