@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedside.core.progress import SILENT, Progress
-from bedside.data.duplicates import EPSILON, banding, overlap, word_matrix, words
+from bedside.data.duplicates import EPSILON, band_key, banding, overlap, word_matrix, words
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -143,14 +143,11 @@ def _band_numbers(keys: Sequence[str], bands: int, size: int, progress: Progress
     with progress.task("hashing texts again", total=len(keys), unit="texts") as task:
         for start in range(0, len(keys), _CHUNK):
             part = [key.split(" ") for key in keys[start : start + _CHUNK]]
-            digests = RMinHash.digests_from_token_sets(part, num_perm=bands * size, seed=_SEED)
-            columns = np.asarray(digests, dtype=np.uint64).reshape(len(part), bands, size)
-            held = np.zeros((len(part), bands), dtype=np.uint64)
-            for column in range(size):
-                held ^= columns[:, :, column]
-                held *= np.uint64(0xFF51AFD7ED558CCD)
-                held ^= held >> np.uint64(29)
-            numbers[:, start : start + len(part)] = held.T
+            digests = np.asarray(
+                RMinHash.digests_from_token_sets(part, num_perm=bands * size, seed=_SEED), dtype=np.uint32
+            )
+            for band in range(bands):
+                numbers[band, start : start + len(part)] = band_key(digests, band, size)
             task.advance(len(part))
     return numbers
 

@@ -194,7 +194,7 @@ def _sketch(keys: Sequence[str], bands: int, size: int, progress: Progress) -> _
                 RMinHash.digests_from_token_sets(part, num_perm=bands * size, seed=_HASH_SEED), dtype=np.uint32
             )
             for band in range(bands):
-                found.bands[band, rows] = _band_key(digests, band, size)
+                found.bands[band, rows] = band_key(digests, band, size)
             packed = np.packbits((digests[:, :used] & 1).astype(np.uint8), axis=1)
             found.bits[rows].view(np.uint8)[:, : packed.shape[1]] = packed
             task.advance(len(part))
@@ -233,7 +233,7 @@ def _shared(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     return shared
 
 
-def _band_key(digests: NDArray[np.uint32], band: int, size: int) -> NDArray[np.uint64]:
+def band_key(digests: NDArray[np.uint32], band: int, size: int) -> NDArray[np.uint64]:
     """[texts] one 64-bit number for the hashes of a band."""
     key = np.full(len(digests), 0x9E3779B97F4A7C15, dtype=np.uint64)
     for column in range(band * size, (band + 1) * size):
