@@ -25,7 +25,7 @@ _BARE_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
 _LONGEST_VALUE_SHOWN = 60
 _PASSWORD = re.compile(r"(://[^\s:@/]*:)[^\s/]*@")  # in the URL of a database
 _TYPE_NAMES = frozenset(
-    {"str", "int", "constrained-str", "list[constrained-str]"}
+    {"str", "int", "constrained-str", "list[constrained-str]", "constrained-float", "literal['auto']"}
 )  # as pydantic names branches of a union
 
 

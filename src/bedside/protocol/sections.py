@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from bedside.core.files import sha256_json
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
 Column = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -307,9 +308,15 @@ class ModelSection(Section):
         256, ge=16, le=8192, description="tokens read at once; a longer note is read in overlapping windows"
     )
     overlap: int = Field(32, ge=0, description="tokens that neighbouring windows share")
-    pooling: Literal["auto", "mean", "cls"] = Field(
-        "auto", description="how token vectors become one: 'auto' takes what suits the base model"
+    pooling: Literal["auto", "mean", "cls", "own"] = Field(
+        "auto",
+        description="how token vectors become one: their mean, the first one, or as the architecture's own "
+        "classification head does it; 'auto' takes what suits the base model",
     )
+    windows: Literal["mean", "learned"] = Field(
+        "mean", description="how the windows of a long note become one: all alike, or by weights that are learned"
+    )
+    pretrained: bool = Field(True, description="false starts from random weights, to see what pre-training is worth")
 
     @model_validator(mode="after")
     def _overlap(self) -> ModelSection:
@@ -321,13 +328,22 @@ class ModelSection(Section):
 class TrainSection(Section):
     """How it learns."""
 
+    method: Literal["full", "lora", "qlora", "probe"] = Field(
+        "full",
+        description="what is trained: every weight, low-rank adapters (LoRA), those over a base in 4 bits (QLoRA), or "
+        "a linear head alone (probe)",
+    )
     epochs: int = Field(6, ge=1, le=1000, description="at most; training stops when validation no longer improves")
     patience: int = Field(
         4, ge=1, description="epochs without a better validation macro-F1 before it stops; the last ones gain most"
     )
-    learning_rate: float = Field(1e-4, gt=0, lt=1, description="the highest rate, after warm-up")
+    learning_rate: Rate | Literal["auto"] = Field(
+        "auto", description="the highest rate, after warm-up; 'auto' goes by the method and the size of the model"
+    )
     weight_decay: float = Field(0.01, ge=0, lt=1, description="AdamW's")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="each layer's rate is that of the one above times this")
+    freeze: int = Field(0, ge=0, description="lowest layers that stay as they are, with the embeddings; 0 for none")
     batch_tokens: int = Field(1536, ge=64, description="tokens in a batch: many short notes or few long ones")
     step_notes: int = Field(
         16, ge=1, description="notes behind a step at least; batches of long notes are added up until there are as many"
@@ -335,11 +351,38 @@ class TrainSection(Section):
     warm_start: bool = Field(
         True, description="start the head from a logistic regression on the untouched model's vectors"
     )
+    loss: Literal["cross_entropy", "focal"] = Field(
+        "cross_entropy", description="for cases with several labels it is taken over yes and no of each label"
+    )
+    focal_gamma: float = Field(2.0, ge=0, le=10, description="of the focal loss: how little sure cases count")
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of certainty taken from the label")
     class_weights: Literal["auto", "on", "off"] = Field(
         "auto", description="weigh rare labels up; 'auto' when the largest has over three times the smallest"
     )
+    dropout: float = Field(0.0, ge=0, lt=1, description="inside the base model; on a CPU it takes half the speed")
+    head_dropout: float = Field(0.1, ge=0, lt=1, description="before the head")
+    lora_rank: int = Field(16, ge=1, le=1024, description="of the adapters")
+    lora_alpha: float = Field(32.0, gt=0, description="of the adapters; what they add is scaled by alpha / rank")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="of the adapters")
+    lora_targets: list[Column] = Field(
+        default_factory=list,
+        description="names of the layers that get adapters; empty takes those of the architecture, 'all-linear' all",
+    )
+    seeds: int = Field(
+        1, ge=1, le=20, description="trainings from different seeds; the first is kept, the others show the spread"
+    )
+    compile: bool = Field(False, description="compile the model (torch.compile), kept only where a trial shows a gain")
+    gradient_checkpointing: bool = Field(
+        False, description="compute the activations twice instead of keeping them: less memory, a third slower"
+    )
+    checkpoint_seconds: float = Field(
+        60.0, ge=0, description="work that a crash may cost, at most; 0 writes a checkpoint after every step"
+    )
+    trackers: list[Literal["wandb", "mlflow", "tensorboard"]] = Field(
+        default_factory=list, description="where to log besides the run's own folder; each is an extra"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="'auto' takes bf16 where the processor has it"
+        "auto", description="'auto' takes bf16 where a short trial shows that it is faster here"
     )
     device: str = Field("auto", min_length=1, description="'auto' (cuda, mps, cpu: it says which), or one of them")
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores")
