@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from bedside.core.errors import ModelError
 from bedside.models import load_diagnoser, weights
-from bedside.models.encoder import EncoderDiagnoser, Windowing, batches, build_network, collate
+from bedside.models.encoder import EncoderDiagnoser
+from bedside.models.network import build_network, load_body
+from bedside.models.notes import Notes, Windowing, batches, collate
 
 LABELS = ("Gout", "Migraine", "Pneumonia")
 NOTES = ["Cough.", "Three days of headache, no fever. " * 40, "", "swollen toe " * 7, "BP 120/80, T 38.5 °C"]
@@ -21,13 +23,23 @@ NOTES = ["Cough.", "Three days of headache, no fever. " * 40, "", "swollen toe "
 @pytest.fixture(scope="module")
 def diagnoser() -> EncoderDiagnoser:
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
 
     place = weights.locate("builtin:minilm")
     torch.manual_seed(0)
-    network = build_network(AutoModel.from_pretrained(place, local_files_only=True), len(LABELS), "mean")
+    network = build_network(load_body(place, pooling="mean", labels=len(LABELS)), len(LABELS), "mean")
     tokenizer = AutoTokenizer.from_pretrained(place, local_files_only=True)
-    return EncoderDiagnoser(network, Windowing(tokenizer, 64, 16), LABELS, "mean", "builtin:minilm")
+    return EncoderDiagnoser(network, Windowing(tokenizer, 64, 16), LABELS, pooling="mean", base="builtin:minilm")
+
+
+def notes_of(note_windows) -> Notes:
+    """Notes of given windows, in memory."""
+    windows = [window for note in note_windows for window in note]
+    return Notes(
+        np.asarray([token for window in windows for token in window], dtype=np.int32),
+        np.cumsum([0, *map(len, windows)]),
+        np.cumsum([0, *map(len, note_windows)]),
+    )
 
 
 def test_windows_hold_every_token_and_overlap_as_told(diagnoser) -> None:
@@ -62,7 +74,7 @@ def test_windows_are_few_and_of_even_length(diagnoser, length, room, overlap) ->
 )
 @settings(max_examples=60, deadline=None)
 def test_batches_hold_every_note_once_and_no_more_tokens_than_allowed(lengths, tokens) -> None:
-    notes = [[[1] * length for length in note] for note in lengths]
+    notes = notes_of([[[1] * length for length in note] for note in lengths])
     found = list(batches(notes, range(len(notes)), tokens))
     assert [number for batch in found for number in batch] == list(range(len(notes)))
     for batch in found:
@@ -71,10 +83,10 @@ def test_batches_hold_every_note_once_and_no_more_tokens_than_allowed(lengths, t
 
 
 def test_a_batch_is_padded_to_few_lengths_and_never_beyond_what_is_read() -> None:
-    notes = [[[5] * 17], [[5] * 60]]
+    notes = notes_of([[[5] * 17], [[5] * 60]])
     assert collate(notes, [0], 0, "cpu", 64)[0].shape == (1, 32)
     assert collate(notes, [0, 1], 0, "cpu", 62)[0].shape == (2, 62)
-    ids, mask, owner, count = collate([[[5, 6], [7]], [[8]]], [0, 1], 9, "cpu")
+    ids, mask, owner, count = collate(notes_of([[[5, 6], [7]], [[8]]]), [0, 1], 9, "cpu")
     assert ids.tolist() == [[5, 6], [7, 9], [8, 9]]
     assert mask.tolist() == [[1, 1], [1, 0], [1, 0]]
     assert (owner.tolist(), count) == ([0, 0, 1], 2)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bedside.models import Diagnoser
 
 # Kinds of diagnoser that read a note to its end, in windows where it is long.
-_READ_WHOLE = frozenset({"encoder", "tfidf", "majority"})
+_READ_WHOLE = frozenset({"encoder", "decoder", "tfidf", "majority"})
 _WITHOUT_DIFFERENTIAL = frozenset({"insufficient_information", "out_of_scope"})
 _Part = TypeVar("_Part")
 

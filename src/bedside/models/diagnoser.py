@@ -24,7 +24,11 @@ class Diagnoser(Protocol):
 
     @property
     def kind(self) -> str:
-        """``majority``, ``tfidf`` or ``encoder``."""
+        """``majority``, ``tfidf``, ``encoder`` or ``decoder``."""
+
+    @property
+    def several(self) -> bool:
+        """Whether a case may have several labels: each probability then stands alone; else those of a text sum to 1."""
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """[texts, labels] probabilities; a text's row does not depend on what it is asked together with."""
@@ -53,7 +57,7 @@ def load_diagnoser(folder: Path) -> Diagnoser:
         from bedside.models.baseline import Majority, TfidfLogistic
 
         return Majority.load(folder, about) if kind == "majority" else TfidfLogistic.load(folder, about)
-    if kind == "encoder":
+    if kind in {"encoder", "decoder"}:
         from bedside.models.encoder import EncoderDiagnoser
 
         return EncoderDiagnoser.load(folder, about)

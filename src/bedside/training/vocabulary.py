@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bedside.models.encoder import Windows
+import numpy as np
+
+from bedside.models.notes import Notes
 
 _WORTH_IT = 0.7  # share of the table in use up to which it is shrunk
 
@@ -21,38 +23,45 @@ class Vocabulary:
 
     Args:
         notes: every tokenised note that the network will read while it is trained, by split.
-        padding: the token that fills a row up; it keeps its number, which some encoders count positions by.
+        padding: the token that fills a row up.
         size: rows of the whole table.
+        keep_padding: whether the padding token must keep its number, which some encoders count positions by.
+        whole: leave the table as it is, for one that is not trained.
+
+    Attributes:
+        padding: the number of the padding token while training.
     """
 
-    def __init__(self, notes: Sequence[Sequence[Windows]], padding: int, size: int) -> None:
-        seen = {token for split in notes for note in split for window in note for token in window}
-        used = sorted(seen | set(range(padding + 1)))
-        self._used = used if len(used) <= _WORTH_IT * size else None
-        self._place = {token: place for place, token in enumerate(used)}
+    def __init__(
+        self, notes: Sequence[Notes], padding: int, size: int, *, keep_padding: bool = True, whole: bool = False
+    ) -> None:
+        found = [np.unique(one.tokens) for one in notes]
+        used = np.unique(np.concatenate([np.arange(0 if keep_padding else padding, padding + 1), *found]))
+        self._used = used if len(used) <= _WORTH_IT * size and not whole else None
+        self._place = np.zeros(size, dtype=np.int32)
+        self._place[used] = np.arange(len(used), dtype=np.int32)
+        self.padding = padding if self._used is None else int(self._place[padding])
 
-    def numbered(self, notes: Sequence[Windows]) -> list[Windows]:
+    def numbered(self, notes: Notes) -> Notes:
         """The notes with each token's number in the table as it is while training."""
-        if self._used is None:
-            return list(notes)
-        place = self._place
-        return [[[place[token] for token in window] for window in note] for note in notes]
+        return notes if self._used is None else notes.numbered(self._place)
 
-    def shrink(self, encoder: Any) -> None:
+    def shrink(self, body: Any) -> None:
         """Leave only the rows in use."""
         if self._used is None:
             return
         import torch
 
-        self._whole = encoder.get_input_embeddings()
+        self._whole = body.get_input_embeddings()
         rows = torch.tensor(self._used, device=self._whole.weight.device)
-        size, width = len(self._used), self._whole.embedding_dim
-        small = torch.nn.Embedding(size, width, padding_idx=self._whole.padding_idx, device=rows.device)
+        size, width, silent = len(self._used), self._whole.embedding_dim, self._whole.padding_idx
+        silent = None if silent is None else int(self._place[silent])
+        small = torch.nn.Embedding(size, width, padding_idx=silent, device=rows.device)
         with torch.no_grad():
             small.weight.copy_(self._whole.weight[rows])
-        encoder.set_input_embeddings(small)
+        body.set_input_embeddings(small)
 
-    def restore(self, encoder: Any) -> None:
+    def restore(self, body: Any) -> None:
         """Put the rows back where they belong."""
         if self._used is None:
             return
@@ -60,5 +69,5 @@ class Vocabulary:
 
         rows = torch.tensor(self._used, device=self._whole.weight.device)
         with torch.no_grad():
-            self._whole.weight[rows] = encoder.get_input_embeddings().weight.to(self._whole.weight)
-        encoder.set_input_embeddings(self._whole)
+            self._whole.weight[rows] = body.get_input_embeddings().weight.to(self._whole.weight)
+        body.set_input_embeddings(self._whole)
