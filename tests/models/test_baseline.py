@@ -138,3 +138,60 @@ def test_a_damaged_vocabulary_is_one_sentence(tmp_path: Path) -> None:
 def test_the_majority_answers_with_the_shares_of_training(tmp_path: Path) -> None:
     Majority.fit(np.asarray([0, 0, 0, 2]), LABELS).save(tmp_path)
     assert load_diagnoser(tmp_path).predict_proba(["a", ""]).tolist() == [[0.75, 0.0, 0.25]] * 2
+
+
+def _several() -> tuple[list[str], np.ndarray]:
+    """Notes of no, one, two or three of the diagnoses, each with its own words; and [texts, labels] which."""
+    texts, targets = [], []
+    for number in range(64):
+        has = [number % 2, number // 2 % 2, number // 4 % 2]
+        said = [_NOTES[label].format(_BETWEEN[number % 6]) for label, one in zip(LABELS, has, strict=True) if one]
+        texts.append(". ".join([*said, f"seen on day {number}"]))
+        targets.append(has)
+    return texts, np.asarray(targets)
+
+
+def test_of_several_labels_each_probability_stands_alone(tmp_path: Path) -> None:
+    texts, targets = _several()
+    model = TfidfLogistic.fit(texts, targets, (texts, targets), LABELS)
+    found = model.predict_proba(texts)
+    assert model.several
+    assert ((found > 0.5) == (targets == 1)).all()
+    assert found[targets.sum(axis=1) == 3].sum(axis=1).min() > 1.5
+    model.save(tmp_path)
+    again = load_diagnoser(tmp_path)
+    assert again.several and again.labels == LABELS
+    np.testing.assert_array_equal(again.predict_proba(texts), found)
+
+
+def test_of_several_labels_the_majority_is_the_prevalence_of_each(tmp_path: Path) -> None:
+    targets = np.asarray([[1, 0, 1], [1, 0, 0], [1, 0, 0], [0, 0, 0]])
+    Majority.fit(targets, LABELS).save(tmp_path)
+    again = load_diagnoser(tmp_path)
+    assert again.several
+    np.testing.assert_allclose(again.predict_proba(["any", "other"]), [[0.75, 0, 0.25]] * 2)
+
+
+def test_a_label_that_every_training_case_has_or_none_gets_its_share() -> None:
+    texts, targets = _several()
+    targets = np.column_stack([targets[:, 0], np.ones(64, int), np.zeros(64, int)])
+    found = TfidfLogistic.fit(texts, targets, (texts, targets), LABELS).predict_proba(texts)
+    assert (found[:, 1] > 0.98).all()
+    assert (found[:, 2] < 0.02).all()
+
+
+def test_one_vs_rest_is_scikit_learns_regression_of_each_label() -> None:
+    from scipy.sparse import random as sparse
+    from sklearn.linear_model import LogisticRegression
+
+    from bedside.models.one_vs_rest import fit_one_vs_rest
+
+    matrix = sparse(300, 40, density=0.2, random_state=0, format="csr")
+    truth = np.random.default_rng(0).normal(size=(40, 5))
+    targets = ((matrix @ truth + np.random.default_rng(1).normal(size=(300, 5))) > 1).astype(np.int64)
+    weights, bias, c = fit_one_vs_rest(matrix, targets, (matrix, targets), (1.0, 10.0))
+    assert c == 10.0  # on the cases that it learned from, the weaker regularisation is better
+    for label in range(5):
+        exact = LogisticRegression(solver="liblinear", C=c, tol=1e-8).fit(matrix, targets[:, label])
+        off = matrix @ (weights[label] - exact.coef_[0]) + bias[label] - exact.intercept_[0]
+        assert np.abs(off).max() < 0.05

@@ -35,24 +35,26 @@ _FEWEST_GROUPS = 2  # patients, or clusters of near-duplicates, whose notes hold
 
 
 class Majority:
-    """Answers every text with the shares of the labels in the training cases."""
+    """Answers every text with the shares of the labels in training; of several labels, with each one's prevalence."""
 
     kind = "majority"
 
-    def __init__(self, labels: Sequence[str], shares: Sequence[float]) -> None:
-        self.labels = tuple(labels)
+    def __init__(self, labels: Sequence[str], shares: Sequence[float], several: bool = False) -> None:
+        self.labels, self.several = tuple(labels), several
         self._shares = np.asarray(shares, dtype=np.float64)
 
     @classmethod
     def fit(cls, targets: NDArray[np.int64], labels: Sequence[str]) -> Majority:
-        """Count the labels of the training cases."""
+        """Count the labels of the training cases: [texts] numbers of labels, or [texts, labels] where several."""
+        if targets.ndim == 2:
+            return cls(labels, targets.mean(axis=0).tolist(), several=True)
         counts = np.bincount(targets, minlength=len(labels))
         return cls(labels, (counts / counts.sum()).tolist())
 
     @classmethod
     def load(cls, folder: Path, about: dict[str, Any]) -> Majority:
         """Load a saved one."""
-        return cls(about["labels"], about["shares"])
+        return cls(about["labels"], about["shares"], about.get("several", False))
 
     def predict_proba(self, texts: Sequence[str]) -> Floats:
         """[texts, labels] the same row for every text."""
@@ -60,16 +62,25 @@ class Majority:
 
     def save(self, folder: Path) -> None:
         """Write it to a folder."""
-        describe(folder, self.kind, self.labels, shares=self._shares.tolist())
+        more = {"several": True} if self.several else {}
+        describe(folder, self.kind, self.labels, shares=self._shares.tolist(), **more)
 
 
 class TfidfLogistic:
-    """TF-IDF of words and characters, and multinomial logistic regression."""
+    """TF-IDF of words and characters, and multinomial logistic regression; of several labels a case, one for each."""
 
     kind = "tfidf"
 
-    def __init__(self, labels: Sequence[str], vectorizers: list[Any], weights: Floats, bias: Floats, c: float) -> None:
-        self.labels = tuple(labels)
+    def __init__(
+        self,
+        labels: Sequence[str],
+        vectorizers: list[Any],
+        weights: Floats,
+        bias: Floats,
+        c: float,
+        several: bool = False,
+    ) -> None:
+        self.labels, self.several = tuple(labels), several
         self._vectorizers, self._weights, self._bias = vectorizers, weights, bias
         self.strength = c
 
@@ -86,9 +97,12 @@ class TfidfLogistic:
     ) -> TfidfLogistic:
         """Fit on the training cases; the strength of regularisation is the best of three on validation macro-F1.
 
+        With several labels a case it is the best on validation mean average precision.
+
         Args:
             texts: the cleaned notes.
-            targets: [texts] numbers of labels; a label that none has gets a probability near 0.
+            targets: [texts] numbers of labels; a label that none has gets a probability near 0. Or [texts, labels] 1
+                where the case has the label, for cases with several.
             validation: texts and targets that the strength is chosen by.
             labels: all labels.
             progress: told of each fit.
@@ -102,6 +116,13 @@ class TfidfLogistic:
 
         vectorizers = _vectorizers(texts, range(len(texts)) if groups is None else groups)
         matrix = _transform(vectorizers, texts)
+        if targets.ndim == 2:
+            from bedside.models.one_vs_rest import fit_one_vs_rest
+
+            held_out = (_transform(vectorizers, validation[0]), validation[1])
+            return cls(
+                labels, vectorizers, *fit_one_vs_rest(matrix, targets, held_out, _STRENGTHS, progress), several=True
+            )
         best: tuple[float, TfidfLogistic] | None = None
         with progress.task("Fitting TF-IDF + logistic regression", total=len(_STRENGTHS), unit="fits") as task:
             for c in _STRENGTHS:
@@ -133,18 +154,19 @@ class TfidfLogistic:
                 _vectorizer(part, words, arrays[f"idf_{number}"])
                 for number, (part, words) in enumerate(zip(_PARTS, terms, strict=True))
             ]
-            return cls(about["labels"], vectorizers, arrays["weights"], arrays["bias"], about["c"])
+            fitted = arrays["weights"], arrays["bias"], about["c"]
+            return cls(about["labels"], vectorizers, *fitted, several=about.get("several", False))
         except (OSError, ValueError, KeyError) as error:
             raise ModelError(f"The TF-IDF model in {folder} is damaged; train it again.") from error
 
     def predict_proba(self, texts: Sequence[str]) -> Floats:
-        """[texts, labels] probabilities."""
-        from scipy.special import softmax
+        """[texts, labels] probabilities; of several labels a case each stands alone."""
+        from scipy.special import expit, softmax
 
         if not len(texts):
             return np.empty((0, len(self.labels)))
         scores = _transform(self._vectorizers, texts) @ self._weights.T + self._bias
-        return np.asarray(softmax(scores, axis=1), dtype=np.float64)
+        return np.asarray(expit(scores) if self.several else softmax(scores, axis=1), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
         """Write vocabulary and weights to a folder."""
@@ -158,7 +180,7 @@ class TfidfLogistic:
         with atomic_path(folder / "model.safetensors") as temporary:
             save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, str(temporary))
         write_json(folder / "vocabulary.json", terms)
-        describe(folder, self.kind, self.labels, c=self.strength)
+        describe(folder, self.kind, self.labels, c=self.strength, **({"several": True} if self.several else {}))
 
 
 def _vectorizers(texts: Sequence[str], groups: Sequence[object]) -> list[Any]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bedside.core.files import atomic_folder
 from bedside.core.progress import SILENT, Progress
 
@@ -19,11 +22,16 @@ def train_baselines(cohort: Cohort, folder: Path, *, seed: int = 0, progress: Pr
     """
     from bedside.models import Majority, TfidfLogistic
 
-    targets = cohort.targets("train")
+    targets, held_out = targets_of(cohort, "train"), targets_of(cohort, "validation")
     majority = Majority.fit(targets, cohort.labels)
-    validation = (cohort.texts("validation"), cohort.targets("validation"))
+    validation = (cohort.texts("validation"), held_out)
     groups = cohort.part("train")["group"].to_list()
     tfidf = TfidfLogistic.fit(cohort.texts("train"), targets, validation, cohort.labels, progress, groups=groups)
     for name, model in (("majority", majority), ("tfidf", tfidf)):
         with atomic_folder(folder / name) as place:
             model.save(place)
+
+
+def targets_of(cohort: Cohort, split: str) -> NDArray[np.int64]:
+    """[cases] numbers of labels; [cases, labels] 1 where the case has the label, where a case may have several."""
+    return cohort.target_matrix(split) if cohort.several else cohort.targets(split)
