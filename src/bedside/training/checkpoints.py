@@ -1,9 +1,10 @@
 """Checkpoints that are whole, verified, or passed over by name; never half of one, and never a pickle.
 
-A checkpoint is a folder ``step-00000120`` with ``state.json``, one ``.safetensors`` file a part and ``SHA256SUMS``. It is
-made under a temporary name and renamed when every byte is on the disk, and older ones go only after that. Nothing in a
-checkpoint is parsed before all of it was read and compared with its sums, so a crash, a full disk or a flipped bit costs
-the work since the checkpoint before and nothing else. A folder belongs to one run at a time; its processes may all read.
+A checkpoint is a folder ``step-00000120`` with ``state.json``, one ``.safetensors`` file a part and ``SHA256SUMS``. It
+is made under a temporary name and renamed when every byte is on the disk, and older ones go only after that. Nothing in
+a checkpoint is parsed before all of it was read and compared with its sums, so a crash, a full disk or a flipped bit
+costs the work since the checkpoint before and nothing else. A folder belongs to one run at a time, whose processes may
+all read it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Checkpoints:
         keep: how many of the newest are kept.
 
     Attributes:
-        skipped: after :meth:`newest`, a sentence for each checkpoint that was passed over: which, what file, what fault.
+        skipped: after :meth:`newest`, a sentence for each checkpoint that was passed over: which, which file, why.
     """
 
     def __init__(self, folder: Path, identity: str, keep: int = 2) -> None:
