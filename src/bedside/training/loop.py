@@ -25,7 +25,7 @@ from bedside.core.files import require_space, write_text
 from bedside.core.progress import Progress
 from bedside.core.seeds import derive
 from bedside.models.encoder import probabilities
-from bedside.models.notes import batches, collate
+from bedside.models.notes import collate
 from bedside.training import head
 from bedside.training.checkpoints import Checkpoint, Checkpoints
 from bedside.training.material import Material
@@ -115,7 +115,7 @@ class Loop:
         self.accelerator = Accelerator(cpu=material.device == "cpu")
         material.network.to(self.accelerator.device)
         self.rate = rate_of(section, sum(value.numel() for value in material.network.parameters()))
-        _freeze_unreached(material.network, lambda: self._trial(self.plan.steps(1)[0]))
+        _freeze_unreached(material.network, lambda: self._trial([0]))
         groups = parameter_groups(material.network, section, self.rate)
         optimiser = torch.optim.AdamW(groups, lr=self.rate, fused=material.device in {"cpu", "cuda"})
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule(self.steps, section.warmup))
@@ -315,13 +315,11 @@ class Loop:
         material = self.material
         return collate(material.notes, batch, material.padding, self.accelerator.device, material.window)
 
-    def _trial(self, step: Step, precision: str | None = None) -> None:
+    def _trial(self, batch: list[int], precision: str | None = None) -> None:
         """A forward and backward pass that teaches nothing: to see which weights it reaches, and how long it takes."""
-        for batch in batches(self.material.notes, step[0], self.section.batch_tokens):
-            with self._cast(precision):
-                logits = self.material.network(*self._collated(batch))
-            logits.float().sum().backward()
-            return
+        with self._cast(precision):
+            logits = self.material.network(*self._collated(batch))
+        logits.float().sum().backward()
 
     def _assess(self) -> None:
         """Score the present weights on the validation split, and keep them where they are the best so far."""
