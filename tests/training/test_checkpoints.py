@@ -140,6 +140,7 @@ def test_a_fault_in_what_is_unchanged_is_not_carried_on(tmp_path: Path) -> None:
     found = checkpoints.newest()
     assert found is not None
     assert (found.step, checkpoints.skipped) == (3, [])
+    assert torch.equal(found.part("best")["weight"], _parts(3)["best"]["weight"])
 
 
 def test_where_links_are_impossible_the_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
