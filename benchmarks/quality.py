@@ -48,31 +48,28 @@ def cohort_of(table: str, data: Path, into: Path) -> Cohort:
     plan = protocols.parse(TABLES[table].format(data.resolve()))
     cohort = prepare(plan.data, plan.clean, plan.split, base=into, seed=SEED, key=b"quality", audit=plan.audit)
     frame = cohort.frame
-    keys, numbers = frame["case_id"].to_list(), numbered(cohort, frame)
-    folds = assign_folds(frame["group"].to_list(), numbers, keys=keys, folds=FOLDS, seed=SEED)
-    cohort = Cohort(frame.with_columns(pl.Series("fold", folds)), cohort.labels, cohort.report)
+    cohort = Cohort(
+        frame.with_columns(pl.Series("fold", divided(cohort, frame, FOLDS, SEED))), cohort.labels, cohort.report
+    )
     cohort.save(folder)
     return cohort
 
 
-def numbered(cohort: Cohort, frame: pl.DataFrame) -> list[list[int]]:
-    """[cases] the number of each case's label."""
-    place = {label: number for number, label in enumerate(cohort.labels)}
-    return [[place[label]] for label in frame["label"]]
+def divided(cohort: Cohort, frame: pl.DataFrame, folds: int, seed: int) -> np.ndarray:
+    """[cases] folds that no group crosses, with each label spread evenly."""
+    labels = {label: number for number, label in enumerate(cohort.labels)}
+    keys = frame["group"].unique().sort().to_list()
+    place = {key: number for number, key in enumerate(keys)}
+    groups = np.asarray([place[group] for group in frame["group"]])
+    return assign_folds(groups, [[labels[label]] for label in frame["label"]], keys=keys, folds=folds, seed=seed)
 
 
 def without(cohort: Cohort, fold: int) -> Cohort:
     """The cohort with one fold as the test split, and an eighth of the other groups as the validation split."""
     frame = cohort.frame
     rest = frame.filter(pl.col("fold") != fold)
-    parts = assign_folds(
-        rest["group"].to_list(),
-        numbered(cohort, rest),
-        keys=rest["case_id"].to_list(),
-        folds=8,
-        seed=derive(SEED, "validation", str(fold)),
-    )
-    held = set(rest["case_id"].filter(pl.Series(np.asarray(parts) == 0)).to_list())
+    parts = divided(cohort, rest, 8, derive(SEED, "validation", str(fold)))
+    held = set(rest["case_id"].filter(pl.Series(parts == 0)).to_list())
     split = [
         "test" if own == fold else "validation" if case in held else "train"
         for case, own in zip(frame["case_id"], frame["fold"], strict=True)
