@@ -68,6 +68,14 @@ class Precision:
         return cls(value["name"], value["why"], dict(value["steps_per_second"]))
 
 
+def without_trial(wish: str, device: str) -> Precision:
+    """The precision where nothing can be tried: what was asked for, or bf16 where the device has it."""
+    if wish != "auto":
+        return Precision(wish, f"{wish} because train.precision asks for it.")
+    reason = lacks_bf16(device)
+    return Precision("fp32", f"fp32 because {reason}.") if reason else Precision("bf16", f"bf16, which {device} has.")
+
+
 def lacks_bf16(device: str) -> str:
     """Why a device is not to be tried in bf16; empty where it may be.
 
@@ -113,7 +121,7 @@ def probe_precision(
         lacks: why a device is not to be tried in bf16, or an empty text.
     """
     if wish != "auto":
-        return Precision(wish, f"{wish} because train.precision asks for it.")
+        return without_trial(wish, device)
     reason = lacks(device)
     if reason:
         return Precision("fp32", f"fp32 because {reason}.")

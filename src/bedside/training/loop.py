@@ -21,17 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bedside.core.errors import MachineError, ModelError
-from bedside.core.files import require_space, write_text
+from bedside.core.files import write_text
 from bedside.core.progress import Progress
 from bedside.core.seeds import derive
 from bedside.models.encoder import probabilities
 from bedside.models.notes import collate
 from bedside.training import head
 from bedside.training.checkpoints import Checkpoint, Checkpoints
+from bedside.training.device import without_trial
 from bedside.training.material import Material
 from bedside.training.objective import Objective, Score
 from bedside.training.optimiser import parameter_groups, rate_of, schedule
 from bedside.training.steps import MicroBatch, Plan, Step, largest
+from bedside.training.trials import Trials
 
 if TYPE_CHECKING:
     from bedside.protocol import TrainSection
@@ -115,11 +117,13 @@ class Loop:
         self.accelerator = Accelerator(cpu=material.device == "cpu")
         material.network.to(self.accelerator.device)
         self.rate = rate_of(section, sum(value.numel() for value in material.network.parameters()))
-        _freeze_unreached(material.network, lambda: self._trial([0]))
+        _freeze_unreached(material.network, lambda: self.trial([0]))
         groups = parameter_groups(material.network, section, self.rate)
         optimiser = torch.optim.AdamW(groups, lr=self.rate, fused=material.device in {"cpu", "cuda"})
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule(self.steps, section.warmup))
         self.network, self.optimiser = self.accelerator.prepare(material.network, optimiser)
+        self.forward = self.network  # or what was compiled of it
+        self.settled: dict[str, Any] = {}
         self.checkpoints = Checkpoints(folder / "checkpoints", identity)
         self.saved = time.monotonic()
         self.best_is_saved = False
@@ -129,6 +133,23 @@ class Loop:
         """The network itself, without what accelerate wraps around it."""
         return self.accelerator.unwrap_model(self.network)
 
+    def settle(self) -> dict[str, Any]:
+        """Go on from a checkpoint where there is one; else settle by trials what depends on the machine.
+
+        Returns:
+            What was settled, as it stands in ``settings.json``.
+
+        Raises:
+            MachineError: the disk does not hold the run.
+        """
+        if self.section.method == "probe":
+            self.settled = {"precision_trial": without_trial(self.section.precision, self.material.device).to_json()}
+            return self.settled
+        self._resume()
+        if not self.settled:
+            self.settled = Trials(self, _WARM_NOTES).settle()
+        return self.settled
+
     def run(self) -> Best:
         """Train until the last epoch, or until the score no longer improves; the network ends with the best weights.
 
@@ -136,8 +157,8 @@ class Loop:
             ModelError: the loss is not a number, or the model collapsed.
             MachineError: memory or disk does not hold it.
         """
-        require_space(self.folder, 3 * self._size(), "Training with checkpoints")
-        self._resume()
+        if not self.settled:
+            self.settle()
         if self.state.epoch == 0:
             self._begin()
         with self.progress.task("Fine-tuning", total=self.steps, unit="steps") as task:
@@ -270,7 +291,7 @@ class Loop:
         for number, part in enumerate(parts):
             with self._together(number == len(parts) - 1):
                 with self._cast():
-                    logits = self.network(*self._collated(part.notes), None if kept is None else kept[part.places])
+                    logits = self.forward(*self._collated(part.notes), None if kept is None else kept[part.places])
                 loss = self.objective.losses(logits, part.notes) * (0.0 if part.idle else 1.0) / whole
                 # Several processes take the mean of their gradients; what is wanted is the sum.
                 self.accelerator.backward(loss * processes)
@@ -315,11 +336,20 @@ class Loop:
         material = self.material
         return collate(material.notes, batch, material.padding, self.accelerator.device, material.window)
 
-    def _trial(self, batch: list[int], precision: str | None = None) -> None:
+    def trial(self, batch: list[int], precision: str | None = None, forward: Any = None) -> None:
         """A forward and backward pass that teaches nothing: to see which weights it reaches, and how long it takes."""
         with self._cast(precision):
-            logits = self.material.network(*self._collated(batch))
+            logits = (forward or self.material.network)(*self._collated(batch))
         logits.float().sum().backward()
+
+    def ask(self, batch: list[int]) -> None:
+        """A forward pass alone, as in validation."""
+        import torch
+
+        self.material.network.eval()
+        with torch.inference_mode(), self._cast():
+            self.material.network(*self._collated(batch))
+        self.material.network.train()
 
     def _assess(self) -> None:
         """Score the present weights on the validation split, and keep them where they are the best so far."""
@@ -405,7 +435,7 @@ class Loop:
             for name, value in self._trained().items():
                 value.copy_(weights[name])
 
-    def _size(self) -> int:
+    def size(self) -> int:
         """Bytes of a checkpoint: weights, two moments, and the best weights."""
         return 4 * sum(int(value.numel() * value.element_size()) for value in self._trained().values())
 
@@ -424,7 +454,7 @@ class Loop:
             told = {
                 "state": {**vars(self.state), "log": self.state.log},
                 "best": {"epoch": best.epoch, **vars(best.score), "called": sorted(best.called)},
-                "precision": self.material.precision,
+                "settled": self.settled,
             }
             unchanged = (_BEST,) if self.best_is_saved else ()
             self.checkpoints.save(self.state.taken, parts, told, unchanged=unchanged)
@@ -451,6 +481,7 @@ class Loop:
         self._put(found.part(_NETWORK))
         self._put_moments(found)
         self.state = State(**found.state["state"])
+        self._keep_settled(found.state["settled"])
         best = found.state["best"]
         score = Score(best["value"], best["loss"])
         self.best = Best(best["epoch"], score, frozenset(best["called"]), found.part(_BEST))
@@ -464,6 +495,15 @@ class Loop:
         self.progress.say(
             f"      going on from step {self.state.taken:,} of {self.steps:,}, where a run was interrupted"
         )
+
+    def _keep_settled(self, settled: dict[str, Any]) -> None:
+        """Go on as was settled, whatever a trial would show now."""
+        import torch
+
+        self.settled = settled
+        self.material.precision = settled["precision_trial"]["name"]
+        if settled.get("compile", {}).get("kept"):
+            self.forward = torch.compile(self.network, dynamic=True)
 
     def _put_moments(self, found: Checkpoint) -> None:
         names = self._trained()

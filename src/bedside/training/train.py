@@ -85,6 +85,7 @@ def _train_once(
     progress: Progress,
 ) -> dict[str, Any]:
     """One run; one that was finished before others were interrupted is not done again."""
+    from bedside.training.energy import Meter
     from bedside.training.loop import Loop
     from bedside.training.material import Material
     from bedside.training.objective import Objective
@@ -96,10 +97,12 @@ def _train_once(
     start = time.monotonic()
     objective = Objective(cohort, section)
     material = Material.of(cohort, model, section, place, folder=folder, seed=seed, progress=progress)
-    with material.scratch:
+    with material.scratch, Meter(material.device) as meter:
         loop = Loop(material, objective, section, folder, identity=identity, seed=seed, progress=progress)
+        settled = loop.settle()
         settings = {
             **material.settings(),
+            **settled,
             "method": section.method,
             "learning_rate": loop.rate,
             "class_weights": objective.weights is not None,
@@ -127,6 +130,7 @@ def _train_once(
         "windows": int(material.notes.counts().sum()),
         "notes_of_several_windows": int((material.notes.counts() > 1).sum()),
         **settings,
+        "took": meter.took().to_json(),
         "seconds": round(time.monotonic() - start, 1),
     }
     write_json(folder / "summary.json", summary)
