@@ -16,6 +16,7 @@ from bedside.core.files import atomic_folder, read_json, sha256_file, sha256_jso
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
 from bedside.protocol import ModelSection, TrainSection
+from bedside.training import processes
 
 if TYPE_CHECKING:
     from bedside.data import Cohort
@@ -55,7 +56,7 @@ def train(
     if place is None:
         return _train_tfidf(cohort, model, folder, progress)
     places = [folder, *(folder / SEEDS / str(number) for number in range(2, section.seeds + 1))]
-    if section.seeds == 1:
+    if section.seeds == 1 and processes.is_first():
         shutil.rmtree(folder / SEEDS, ignore_errors=True)
     summaries = []
     if section.seeds > 1:  # as long as these folders are there, a seed that is done is not done again
@@ -66,11 +67,14 @@ def train(
         if section.seeds > 1:
             progress.say(f"      seed {number + 1} of {section.seeds}")
         summaries.append(_train_once(cohort, model, section, one, place=place, seed=own, progress=progress))
-    for one in places:
-        shutil.rmtree(one / "checkpoints", ignore_errors=True)
     if section.seeds > 1:
         summaries[0]["seeds"] = _spread(summaries)
+    processes.wait_for_all()
+    if processes.is_first():
+        for one in places:
+            shutil.rmtree(one / "checkpoints", ignore_errors=True)
         write_json(folder / "summary.json", summaries[0])
+    processes.wait_for_all()
     return summaries[0]
 
 
@@ -94,6 +98,7 @@ def _train_once(
     done = _finished(folder, identity)
     if done is not None:
         return done
+    processes.wait_for_all()  # none may begin to write while another still looks whether there is anything to do
     start = time.monotonic()
     objective = Objective(cohort, section)
     material = Material.of(cohort, model, section, place, folder=folder, seed=seed, progress=progress)
@@ -108,14 +113,16 @@ def _train_once(
             "class_weights": objective.weights is not None,
             "seed": seed,
         }
-        write_json(folder / "settings.json", settings)
+        if processes.is_first():
+            write_json(folder / "settings.json", settings)
         progress.say(f"      on {material.device} in {material.precision}, {len(material.notes):,} notes")
         best = loop.probe() if section.method == "probe" else loop.run()
         state = loop.state
-        if section.method in {"lora", "qlora"}:
+        if section.method in {"lora", "qlora"} and processes.is_first():
             _save_adapter(material, folder)
         trained = material.diagnoser(cohort.labels, several=objective.several)
-        _save(trained, folder / "model")
+        if processes.is_first():
+            _save(trained, folder / "model")
     spent = max(state.seconds, 1e-9)
     summary = {
         "base": model.base,
@@ -133,7 +140,8 @@ def _train_once(
         "took": meter.took().to_json(),
         "seconds": round(time.monotonic() - start, 1),
     }
-    write_json(folder / "summary.json", summary)
+    if processes.is_first():
+        write_json(folder / "summary.json", summary)
     return summary
 
 
