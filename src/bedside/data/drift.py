@@ -73,7 +73,7 @@ def _columns(both: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
     places, labels = exploded(both["label"])
     parts = [
         ("words in the note", _sums(both["text"].str.count_matches(r"\S+"), owner)),
-        ("label", _counts(labels, owner[places], most=500)),
+        ("label", _counts(labels, owner[places], most=500, groups=len(names))),
         *((name, _of_column(both[name], owner)) for name in extra_columns(both)),
     ]
     found: list[dict[str, Any]] = [
@@ -102,17 +102,18 @@ def _sums(values: pl.Series, owner: NDArray[np.int64]) -> Floats:
     return np.stack([_by_group(one, owner) for one in (filled.astype(np.float64), centred, centred**2)], axis=1)
 
 
-def _counts(values: pl.Series, owner: NDArray[np.int64], most: int) -> Floats:
+def _counts(values: pl.Series, owner: NDArray[np.int64], most: int, groups: int | None = None) -> Floats:
     """[groups, values + 2] of a column of names: how often each occurs; the last two are others and nothing.
 
-    At least four wide, which tells it from a column of numbers.
+    At least four wide, which tells it from a column of numbers. ``groups`` where the last of them may own no value, as
+    those whose cases have none of several labels.
     """
     cells = values.to_list()
     levels = shown_levels(cells, most)
     place = {name: number for number, name in enumerate([*levels, OTHER])}
     numbers = np.asarray([len(place) if one is None else place.get(one, len(levels)) for one in cells], dtype=np.int64)
     wide = max(len(place) + 1, 4)
-    table = np.zeros((int(owner.max()) + 1, wide))
+    table = np.zeros((groups or int(owner.max()) + 1, wide))
     np.add.at(table, (owner, numbers), 1.0)
     return table
 
