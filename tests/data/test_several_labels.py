@@ -11,7 +11,7 @@ import pytest
 from bedside.core.errors import DataError, ProtocolError, StudyError
 from bedside.data import SPLITS, Cohort
 from bedside.data.preparation import prepare
-from bedside.protocol import CleanSection, DataSection, SplitSection
+from bedside.protocol import AugmentSection, CleanSection, DataSection, SplitSection, render
 from bedside.study import Study
 
 NAMES = ("Asthma", "Gout", "Migraine")
@@ -132,15 +132,17 @@ def test_a_protocol_that_names_labels_in_two_ways_or_none(tmp_path, keys, said) 
         Study.open(tmp_path)
 
 
-def test_a_study_of_several_labels_prepares_and_says_before_it_begins_that_it_does_not_train(tmp_path) -> None:
+def test_a_study_of_several_labels_prepares_and_says_before_it_begins_that_it_makes_no_varied_copies(tmp_path) -> None:
     write(tmp_path, kind="list")
     (tmp_path / "protocol.toml").write_text(
         '[data]\nsource = "notes.csv"\ntext = "text"\nlabel = "dx"\ndelimiter = ";"\n[model]\nbase = "builtin:tfidf"\n',
         encoding="utf-8",
     )
     study = Study.open(tmp_path)
-    with pytest.raises(StudyError, match="does not train on them yet"):
-        study.run()
+    copies = study.protocol.model_copy(update={"augment": AugmentSection(methods=["typos"])})
+    (tmp_path / "protocol.toml").write_text(render(copies), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"leave augment\.methods empty"):
+        Study.open(tmp_path).run()
     assert not (tmp_path / "cohort").exists()
     study.run("prepare")
     report = json.loads((tmp_path / "cohort" / "report.json").read_text(encoding="utf-8"))

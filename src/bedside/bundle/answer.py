@@ -6,7 +6,7 @@ answer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 DISCLAIMER = "Decision support. Not a diagnosis."
@@ -15,13 +15,17 @@ ICD_10_CM = "http://hl7.org/fhir/sid/icd-10-cm"
 
 @dataclass(frozen=True)
 class Suggestion:
-    """One diagnosis of a differential: its calibrated probability, and its ICD-10-CM code if there is one."""
+    """One diagnosis of a differential: its calibrated probability, and its ICD-10-CM code if there is one.
+
+    Where a case may have several, ``decision`` is ``yes`` or ``unsure``.
+    """
 
     rank: int
     label: str
     display: str
     probability: float
     code: str | None = None
+    decision: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The suggestion as JSON."""
@@ -33,7 +37,18 @@ class Suggestion:
         }
         if self.code is not None:
             body["codes"] = [{"system": ICD_10_CM, "code": self.code}]
+        if self.decision is not None:
+            body["decision"] = self.decision
         return body
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Where a case may have several diagnoses: of how many it was said yes, no, or neither."""
+
+    yes: int
+    no: int
+    unsure: int
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,10 @@ class Answer:
 
     ``status`` is ``ok``, ``low_confidence``, ``insufficient_information`` or ``out_of_scope``; the last two carry
     no differential. ``reasons`` are pairs of a code and a sentence, empty when the status is ``ok``.
+
+    Where a case may have several diagnoses, the differential is no ranking whose probabilities sum to 1: it holds every
+    diagnosis answered yes, then those left open; ``decisions`` counts all of them. Entropy and margin are of a
+    choice of one, and absent.
     """
 
     status: str
@@ -61,6 +80,7 @@ class Answer:
     truncated: bool
     reasons: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    decisions: Decisions | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer as the body that the server sends and ``predict`` writes."""
@@ -69,6 +89,8 @@ class Answer:
             "model": {"id": self.model_id, "digest": self.digest, "calibrated": True},
             "differential": [one.to_json() for one in self.differential],
         }
+        if self.decisions is not None:
+            body["decisions"] = asdict(self.decisions)
         if self.uncertainty is not None:
             body["uncertainty"] = {"entropy": self.uncertainty.entropy, "margin": self.uncertainty.margin}
         body["input"] = {"words": self.words, "truncated": self.truncated}

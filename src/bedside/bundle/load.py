@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.bundle.answer import Answer, Suggestion, Uncertainty
+from bedside.bundle.answer import Answer, Decisions, Suggestion, Uncertainty
 from bedside.bundle.verify import verify_bundle
 from bedside.bundle.write import SCHEMA
 from bedside.core.errors import BundleError, ModelError
@@ -22,7 +22,7 @@ from bedside.protocol import CleanSection
 
 if TYPE_CHECKING:
     from bedside.data.moment import Cut
-    from bedside.evaluation import Abstention, Calibration
+    from bedside.evaluation import Abstention, Calibration, LabelAnswers, LabelCalibration
     from bedside.models import Diagnoser
 
 # Kinds of diagnoser that read a note to its end, in windows where it is long.
@@ -49,8 +49,8 @@ class Bundle:
     clean: CleanSection = field(repr=False)
     cut: Cut | None = field(repr=False)
     diagnoser: Diagnoser = field(repr=False)
-    calibration: Calibration = field(repr=False)
-    abstention: Abstention = field(repr=False)
+    calibration: Calibration | LabelCalibration = field(repr=False)
+    abstention: Abstention | LabelAnswers = field(repr=False)
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
@@ -59,7 +59,7 @@ class Bundle:
         Raises:
             BundleError: it is not a bundle, was altered, or is of another version; the file is named.
         """
-        from bedside.evaluation import Abstention, Calibration
+        from bedside.evaluation import read_answers, read_calibration
         from bedside.models import load_diagnoser
 
         digest = verify_bundle(folder)
@@ -72,12 +72,16 @@ class Bundle:
             clean=_part(folder / "bundle.json", lambda value: CleanSection.model_validate(value["clean"])),
             cut=_part(folder / "bundle.json", _cut),
             diagnoser=load_diagnoser(folder),
-            calibration=_part(folder / "calibration.json", Calibration.from_json),
-            abstention=_part(folder / "abstention.json", Abstention.from_json),
+            calibration=_part(folder / "calibration.json", read_calibration),
+            abstention=_part(folder / "abstention.json", read_answers),
         )
         if bundle.diagnoser.labels != bundle.labels:
             raise BundleError(
                 f"{folder / 'labels.json'} does not hold the labels of the model; package the study again."
+            )
+        if len({bundle.several, bundle.diagnoser.several, hasattr(bundle.abstention, "states")}) > 1:
+            raise BundleError(
+                f"{folder / 'abstention.json'} is not of a model with as many labels a case; package the study again."
             )
         return bundle
 
@@ -85,6 +89,11 @@ class Bundle:
     def labels(self) -> tuple[str, ...]:
         """The labels, in the order of every probability matrix."""
         return tuple(entry["label"] for entry in self.label_entries)
+
+    @property
+    def several(self) -> bool:
+        """Whether a case may have several labels, so that each has a yes, a no or neither."""
+        return bool(self.info.get("several", False))
 
     @property
     def model_id(self) -> str:
@@ -105,7 +114,7 @@ class Bundle:
         """Calibrated probabilities of notes as they are written; cleaning is done here.
 
         Returns:
-            [notes, labels]; rows sum to 1.
+            [notes, labels]; rows sum to 1, unless a case may have several labels.
 
         Raises:
             ModelError: the model gave something that is no probability.
@@ -118,7 +127,7 @@ class Bundle:
         Args:
             texts: the notes.
             top_k: diagnoses in an answer, for all or for each note; ``None`` takes what the study chose. More than
-                there are labels gives all.
+                there are labels gives all. Where a case may have several, those called are given whatever their number.
 
         Returns:
             An answer for each note, in order.
@@ -151,12 +160,19 @@ class Bundle:
 
     def _answer(self, row: NDArray[np.float64], decision: Any, words: int, shown: int) -> Answer:
         silent = decision.status in _WITHOUT_DIFFERENTIAL
+        differential: tuple[Suggestion, ...] = ()
+        decisions = None
+        if not silent and self.several:
+            differential, decisions = self._yes_and_unsure(row, shown)
+        elif not silent:
+            differential = self._differential(row, shown)
         return Answer(
             status=decision.status,
             model_id=self.model_id,
             digest=self.digest,
-            differential=() if silent else self._differential(row, shown),
-            uncertainty=None if silent else _uncertainty(row),
+            differential=differential,
+            decisions=decisions,
+            uncertainty=None if silent or self.several else _uncertainty(row),
             words=words,
             truncated=self.diagnoser.kind not in _READ_WHOLE,
             reasons=tuple((reason.code, reason.message) for reason in decision.reasons),
@@ -166,15 +182,32 @@ class Bundle:
     def _differential(self, row: NDArray[np.float64], shown: int) -> tuple[Suggestion, ...]:
         """The likeliest labels, most likely first; equal ones in the order of the labels."""
         order = np.argsort(-row, kind="stable")[:shown]
-        return tuple(
-            Suggestion(
-                rank=rank,
-                label=self.label_entries[index]["label"],
-                display=self.label_entries[index]["display"],
-                probability=float(row[index]),
-                code=next((one["code"] for one in self.label_entries[index].get("codes", [])), None),
-            )
-            for rank, index in enumerate(order.tolist(), start=1)
+        return tuple(self._suggestion(rank, index, row) for rank, index in enumerate(order.tolist(), start=1))
+
+    def _yes_and_unsure(self, row: NDArray[np.float64], shown: int) -> tuple[tuple[Suggestion, ...], Decisions]:
+        """Every label answered yes, every other one that is called, and the likeliest left open up to ``shown``."""
+        from bedside.evaluation.label_answers import NO, YES
+
+        answers = cast("LabelAnswers", self.abstention)  # load refuses a bundle with anything else
+        states, called = answers.states(row[None])[0], answers.called(row[None])[0]
+        order = np.lexsort((-row, ~called, states != YES))
+        kept = [index for index in order.tolist() if states[index] != NO][: max(shown, int(called.sum()))]
+        differential = tuple(
+            self._suggestion(rank, index, row, decision="yes" if states[index] == YES else "unsure")
+            for rank, index in enumerate(kept, start=1)
+        )
+        yes, no = int((states == YES).sum()), int((states == NO).sum())
+        return differential, Decisions(yes, no, len(row) - yes - no)
+
+    def _suggestion(self, rank: int, index: int, row: NDArray[np.float64], decision: str | None = None) -> Suggestion:
+        entry = self.label_entries[index]
+        return Suggestion(
+            rank=rank,
+            label=entry["label"],
+            display=entry["display"],
+            probability=float(row[index]),
+            code=next((one["code"] for one in entry.get("codes", [])), None),
+            decision=decision,
         )
 
 

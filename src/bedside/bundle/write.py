@@ -19,7 +19,7 @@ from bedside.protocol import CleanSection, PackageSection
 
 if TYPE_CHECKING:
     from bedside.data.moment import Cut
-    from bedside.evaluation import Abstention, Calibration
+    from bedside.evaluation import Abstention, Calibration, LabelAnswers, LabelCalibration
     from bedside.models import Diagnoser
 
 SCHEMA = 1
@@ -31,8 +31,8 @@ def write_bundle(
     folder: Path,
     *,
     diagnoser: Diagnoser,
-    calibration: Calibration,
-    abstention: Abstention,
+    calibration: Calibration | LabelCalibration,
+    abstention: Abstention | LabelAnswers,
     labels_info: Mapping[str, Mapping[str, Any]],
     package: PackageSection,
     clean: CleanSection,
@@ -69,7 +69,7 @@ def write_bundle(
         _write_sorted(place / "labels.json", labels, sort=False)
         _write_sorted(place / "calibration.json", calibration.to_json())
         _write_sorted(place / "abstention.json", abstention.to_json())
-        _write_sorted(place / "bundle.json", _description(diagnoser.kind, package, clean, cut, shown, provenance))
+        _write_sorted(place / "bundle.json", _description(diagnoser, package, clean, cut, shown, provenance))
         if evidence is not None:
             write_bytes(place / "evidence.jsonl", evidence.read_bytes())
         for file in place.rglob("*"):
@@ -79,7 +79,7 @@ def write_bundle(
 
 
 def _description(
-    kind: str,
+    diagnoser: Diagnoser,
     package: PackageSection,
     clean: CleanSection,
     cut: Cut | None,
@@ -89,7 +89,8 @@ def _description(
     """The content of ``bundle.json``."""
     return {
         "schema": SCHEMA,
-        "kind": kind,
+        "kind": diagnoser.kind,
+        "several": diagnoser.several,
         "version": package.version,
         "intended_use": package.intended_use,
         "draft": not package.intended_use.strip(),

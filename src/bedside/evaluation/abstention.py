@@ -79,24 +79,11 @@ class Abstention:
             fewest_words: the shortest note answered.
             seed: draws the one case of each cluster.
         """
-        from scipy.stats import binom
-
-        chosen = _one_of_each(clusters, seed)
+        chosen = one_of_each(clusters, seed)
         top = probabilities[chosen].max(axis=1)
         wrong = probabilities[chosen].argmax(axis=1) != targets[chosen]
-        order = np.argsort(-top, kind="stable")
-        errors = np.cumsum(wrong[order])
-        held: tuple[float | None, int, int] = (None, 0, 0)
-        least = least_cases(max_error, confidence)
-        for answered in range(least, len(order) + 1):
-            # Cases of equal probability are answered together or not at all.
-            if answered < len(order) and top[order[answered]] == top[order[answered - 1]]:
-                continue
-            count = int(errors[answered - 1])
-            if float(binom.cdf(count, answered, max_error)) > 1 - confidence:
-                break
-            held = (float(top[order[answered - 1]]), answered, count)
-        return cls(held[0], max_error, confidence, len(order), held[1], held[2], fewest_words)
+        threshold, answered, errors = certified(top, wrong, max_error, confidence)
+        return cls(threshold, max_error, confidence, len(chosen), answered, errors, fewest_words)
 
     def decide(self, probabilities: Floats, words: Sequence[int]) -> list[Decision]:
         """A decision for each note, from its calibrated probabilities [notes, labels] and its number of words."""
@@ -104,8 +91,7 @@ class Abstention:
 
     def _decide(self, top: float, words: int) -> Decision:
         if words < self.fewest_words:
-            message = f"{words} word{'' if words == 1 else 's'}; at least {self.fewest_words} needed"
-            return Decision("insufficient_information", (Reason("too_short", message),))
+            return too_short(words, self.fewest_words)
         if self.threshold is None:
             return Decision("low_confidence", (Reason("not_certified", self._why_not()),))
         if top < self.threshold:
@@ -138,7 +124,66 @@ def least_cases(max_error: float, confidence: float) -> int:
     return math.ceil(math.log(1 - confidence) / math.log(1 - max_error))
 
 
-def _one_of_each(clusters: Sequence[object], seed: int) -> NDArray[np.int64]:
+def too_short(words: int, fewest: int) -> Decision:
+    """The decision about a note of too few words."""
+    message = f"{words} word{'' if words == 1 else 's'}; at least {fewest} needed"
+    return Decision("insufficient_information", (Reason("too_short", message),))
+
+
+def certified(
+    scores: Floats,
+    wrong: NDArray[np.bool_],
+    max_error: float,
+    confidence: float,
+    *,
+    starts: int = 1,
+    cases: int | None = None,
+) -> tuple[float | None, int, int]:
+    """The lowest score from which on at most ``max_error`` of the answers are wrong, with that confidence.
+
+    Args:
+        scores: [cases] of independent cases, the surest highest.
+        wrong: [cases] whether the answer would be wrong.
+        max_error, confidence: the contract.
+        starts: numbers of answered cases, from the fewest that can be certified up to ``cases`` by equal factors, from
+            each of which it is gone on as long as the test passes. With more than one an early error is not the end,
+            and each is tested the more strictly (fixed sequences with several starts, in Learn then Test).
+        cases: of which those given are some; it must not depend on what was wrong.
+
+    Returns:
+        The score, None where none could be certified; the cases at or above it; and how many of them are wrong.
+    """
+    from scipy.stats import binom
+
+    sure = shared(confidence, starts)
+    least = least_cases(max_error, sure)
+    order = np.argsort(-scores, kind="stable")
+    ranked, errors = scores[order], np.cumsum(wrong[order])
+    # Cases of equal probability are answered together or not at all.
+    last = np.flatnonzero(np.r_[ranked[1:] != ranked[:-1], np.ones(min(1, len(ranked)), dtype=bool)]) + 1
+    answered = last[last >= least]
+    passed = binom.cdf(errors[answered - 1], answered, max_error) <= 1 - sure
+    begun = np.geomspace(least, max(least, cases or least), starts + 1)[:-1]
+    ends = [_run_of_true(passed, place) for place in np.searchsorted(answered, begun).tolist()]
+    if max(ends) < 0:
+        return None, 0, 0
+    count = int(answered[max(ends)])
+    return float(ranked[count - 1]), count, int(errors[count - 1])
+
+
+def shared(confidence: float, starts: int) -> float:
+    """The confidence of each of so many tests that leaves all of them together that confidence."""
+    return 1 - (1 - confidence) / starts
+
+
+def _run_of_true(passed: NDArray[np.bool_], start: int) -> int:
+    """The last place of the run of true that begins at ``start``; -1 where none begins there."""
+    rest = passed[start:]
+    length = len(rest) if rest.all() else int(np.argmin(rest))
+    return start + length - 1 if length else -1
+
+
+def one_of_each(clusters: Sequence[object], seed: int) -> NDArray[np.int64]:
     """One case of each cluster, drawn by the seed; in the order of the cases."""
     order = np.random.default_rng(seed).permutation(len(clusters)).tolist()
     first: dict[object, int] = {}

@@ -17,6 +17,8 @@ from bedside.core.seeds import derive
 from bedside.evaluation.abstention import Abstention
 from bedside.evaluation.calibration import Calibration
 from bedside.evaluation.figures import Measured, compare, confusion, measure, too_few
+from bedside.evaluation.label_answers import LabelAnswers
+from bedside.evaluation.label_calibration import LabelCalibration
 from bedside.metrics import (
     Resamples,
     calibration_error_if_perfect,
@@ -50,8 +52,8 @@ class Evaluation:
 
     metrics: dict[str, Any]
     predictions: pl.DataFrame
-    calibration: Calibration
-    abstention: Abstention
+    calibration: Calibration | LabelCalibration
+    abstention: Abstention | LabelAnswers
     labels: tuple[str, ...]
 
     def save(self, folder: Path, facts: Mapping[str, str]) -> None:
@@ -77,7 +79,7 @@ def evaluate(
     seed: int,
     progress: Progress = SILENT,
 ) -> Evaluation:
-    """Measure a model beside its baselines.
+    """Measure a model beside its baselines; where a case may have several labels, each label on its own.
 
     Args:
         cohort: its calibration split fits temperature and threshold; its test split is only measured on.
@@ -87,6 +89,14 @@ def evaluate(
         seed: of the resamples.
         progress: told what happens.
     """
+    if cohort.several:
+        from bedside.evaluation.several import evaluate_several
+
+        found = evaluate_several(
+            cohort, model, baselines, section, answer,
+            fewest_words=_fewest_words(cohort), seed=seed, progress=progress,
+        )  # fmt: skip
+        return Evaluation(found.metrics, found.predictions, found.calibration, found.answers, cohort.labels)
     every = {"model": model, **baselines}
     calibrations: dict[str, Calibration] = {}
     tests: dict[str, Measured] = {}

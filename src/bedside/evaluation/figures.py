@@ -139,7 +139,7 @@ def _mean(values: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class _Bounds:
+class Bounds:
     """What the resamples say of each figure."""
 
     drawn: Floats
@@ -176,15 +176,15 @@ def measure(model: Measured, resamples: Resamples, confidence: float) -> tuple[d
     """All figures of a model, and their resampled values [resamples, figures] for paired comparison."""
     plain = model.figures(np.ones((1, len(model.targets))))[0]
     drawn = resamples.apply(model.figures)
-    bounds = _Bounds(drawn, confidence, resamples.clusters)
+    bounds = Bounds(drawn, confidence, resamples.clusters)
     n, events, shares = len(model.targets), model.events(), model.proportions()
     body: dict[str, Any] = {}
     for place, name in enumerate(model.names()):
         if name in shares:
             of, hit = shares[name]
-            body[name] = _figure(plain[place], bounds.share(place, of, hit), n, int(hit.sum()))
+            body[name] = figure_of(plain[place], bounds.share(place, of, hit), n, int(hit.sum()))
         else:
-            body[name] = _figure(plain[place], bounds.interval(place), n, events[name])
+            body[name] = figure_of(plain[place], bounds.interval(place), n, events[name])
         body[name]["too_few"] = too_few(n, events[name])
     body |= _calibration_errors(model, resamples, confidence)
     body["per_label"] = {
@@ -193,7 +193,7 @@ def measure(model: Measured, resamples: Resamples, confidence: float) -> tuple[d
     return body, drawn
 
 
-def _label(model: Measured, k: int, plain: Floats, bounds: _Bounds, first: int) -> dict[str, Any]:
+def _label(model: Measured, k: int, plain: Floats, bounds: Bounds, first: int) -> dict[str, Any]:
     """The figures of one label."""
     n, cases = len(model.targets), int((model.targets == k).sum())
     shares = model.proportions_of(k)
@@ -203,10 +203,10 @@ def _label(model: Measured, k: int, plain: Floats, bounds: _Bounds, first: int) 
         if name in shares:
             of, hit = shares[name]
             size = int(of.sum())
-            entry[name] = _figure(plain[at], bounds.share(at, of, hit), size, int(hit[of].sum()))
+            entry[name] = figure_of(plain[at], bounds.share(at, of, hit), size, int(hit[of].sum()))
         else:
             size = n
-            entry[name] = _figure(plain[at], bounds.interval(at), n, cases)
+            entry[name] = figure_of(plain[at], bounds.interval(at), n, cases)
         entry[name]["too_few"] = too_few(size, cases)
     entry["cases"] = cases
     entry["too_few"] = too_few(n, cases)
@@ -225,10 +225,10 @@ def _calibration_errors(model: Measured, resamples: Resamples, confidence: float
         if found.high - found.low < _SAME:
             why = "no interval: the plain error is smaller than even a perfect model would usually show"
             interval = {"low": None, "high": None, "method": why}
-        body[name] = _figure(found.debiased, interval, n, wrong)
+        body[name] = figure_of(found.debiased, interval, n, wrong)
         if name == "ece":
             why = "plain, 15 equal-mass bins; no interval: chance alone keeps it above the true one"
-            body["ece_plain"] = _figure(found.plain, {"low": None, "high": None, "method": why}, n, wrong)
+            body["ece_plain"] = figure_of(found.plain, {"low": None, "high": None, "method": why}, n, wrong)
     few = too_few(n, model.events()["ece"])
     return {name: figure | {"too_few": few} for name, figure in body.items()}
 
@@ -242,20 +242,20 @@ def compare(model: Measured, other: Measured, drawn: Floats, drawn_other: Floats
     """The differences of two models on the same cases and the same resamples; model less other."""
     one = np.ones((1, len(model.targets)))
     plain = model.figures(one)[0] - other.figures(one)[0]
-    bounds = _Bounds(drawn - drawn_other, confidence, np.arange(len(model.targets)))
+    bounds = Bounds(drawn - drawn_other, confidence, np.arange(len(model.targets)))
     n = len(model.targets)
     only = (int((model.right & ~other.right).sum()), int((other.right & ~model.right).sum()))
     body: dict[str, Any] = {
-        name: _figure(plain[place], bounds.interval(place, method="paired bootstrap by cluster"), n, sum(only))
+        name: figure_of(plain[place], bounds.interval(place, method="paired bootstrap by cluster"), n, sum(only))
         for place, name in enumerate(model.names())
         if name in {"accuracy", "macro_f1", "auroc", f"top_{model.top_k}"}
     }
     body["mcnemar"] = {"only_model_right": only[0], "only_baseline_right": only[1], "p": mcnemar(*only), "n": n}
-    body["verdict"] = _verdict(body["macro_f1"])
+    body["verdict"] = verdict_of(body["macro_f1"])
     return body
 
 
-def _verdict(difference: dict[str, Any]) -> str:
+def verdict_of(difference: dict[str, Any]) -> str:
     """``better`` or ``worse`` only where the interval leaves zero out."""
     if difference["low"] is not None and difference["low"] > 0:
         return "better"
@@ -264,7 +264,8 @@ def _verdict(difference: dict[str, Any]) -> str:
     return "no difference shown"
 
 
-def _figure(value: float, interval: dict[str, Any], n: int, events: int) -> dict[str, Any]:
+def figure_of(value: float, interval: dict[str, Any], n: int, events: int) -> dict[str, Any]:
+    """A figure as ``metrics.json`` holds it; one that is not defined has no interval."""
     if np.isnan(value):
         interval = {"low": None, "high": None, "method": "not defined for these cases"}
     return {"value": None if np.isnan(value) else float(value), **interval, "n": int(n), "events": int(events)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bedside.evaluation import several_report
+
 OVERALL = {
     "macro_f1": "Macro-F1",
     "accuracy": "Accuracy",
@@ -53,11 +55,14 @@ def _range(figure: Mapping[str, Any]) -> str:
 
 def summary_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     """Figure, model, baseline, majority: the table that the page and the terminal show."""
+    if metrics.get("several"):
+        return beside(metrics, several_report.names(metrics, full=False))
     names = {**OVERALL, f"top_{metrics['top_k']}": f"Among the first {metrics['top_k']}"}
-    return _beside(metrics, names)
+    return beside(metrics, names)
 
 
-def _beside(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[list[str]]:
+def beside(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[list[str]]:
+    """Each figure of the model, and the same of both baselines, with their intervals."""
     test = metrics["test"]
     return [
         [
@@ -71,6 +76,8 @@ def _beside(metrics: Mapping[str, Any], names: Mapping[str, str]) -> list[list[s
 
 def verdict(metrics: Mapping[str, Any]) -> str:
     """Model against baseline in one sentence."""
+    if metrics.get("several"):
+        return several_report.verdict(metrics)
     difference = metrics["test"]["difference"]
     figure = difference["macro_f1"]
     p = difference["mcnemar"]["p"]
@@ -88,6 +95,8 @@ def verdict(metrics: Mapping[str, Any]) -> str:
 
 def leak(metrics: Mapping[str, Any]) -> str:
     """The baseline's score on a split of rows at random beside the honest one, in words."""
+    if metrics.get("several"):
+        return several_report.leak(metrics)
     naive, honest = metrics["naive"], metrics["test"]["baseline"]["macro_f1"]
     return (
         f"On rows divided at random, {naive['shared']:.0%} of the test rows have a near-duplicate or another note of "
@@ -127,6 +136,8 @@ def varied(augmentation: Mapping[str, Any]) -> str:
 
 def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     """The report as one HTML page."""
+    if metrics.get("several"):
+        return several_report.page(metrics, facts)
     from bedside import reporting as r
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
@@ -160,7 +171,7 @@ def _result(sheet: Any, metrics: Mapping[str, Any]) -> None:
         r.table(
             ["figure", "value", f"{percent} interval", "N", "gate"],
             _gated(metrics),
-            caption=f"{size}. {_rule()}",
+            caption=f"{size}. {rule()}",
         ),
         r.verdicts(_checks(metrics)),
     )
@@ -169,13 +180,14 @@ def _result(sheet: Any, metrics: Mapping[str, Any]) -> None:
         "Beside the baselines",
         r.table(
             ["figure", "model", "TF-IDF + logistic regression", "majority"],
-            _beside(metrics, names),
+            beside(metrics, names),
             caption=f"On the same cases; in brackets the {percent} interval.",
         ),
     )
 
 
-def _rule() -> str:
+def rule() -> str:
+    """When figures are too few to say anything."""
     from bedside.evaluation.figures import FEW_CASES, FEW_EVENTS
 
     return f"Under {FEW_CASES} cases or {FEW_EVENTS} events are too few to say."
@@ -298,7 +310,7 @@ def _each_label(sheet: Any, metrics: Mapping[str, Any]) -> None:
         r.table(
             ["label", "cases", *(_PER_LABEL[name] for name in shown), ""],
             rows,
-            caption=f"Of the model, on the test split, the lowest sensitivity first. {_rule()}",
+            caption=f"Of the model, on the test split, the lowest sensitivity first. {rule()}",
         ),
     )
 

@@ -6,6 +6,7 @@ from bedside.metrics.calibration import (
     CalibrationError,
     calibration_error,
     calibration_error_if_perfect,
+    clustered_slope_and_intercept,
     equal_mass_bins,
     slope_and_intercept,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "calibration_error",
     "calibration_error_if_perfect",
     "clustered_exact_interval",
+    "clustered_slope_and_intercept",
     "counts",
     "counts_of_sets",
     "effective_cases",

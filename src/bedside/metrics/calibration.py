@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 BINS = 15
+_AT_ONCE = 10_000_000  # simulated answers held in memory together
 _HALVINGS = 60  # beyond the precision of a float
 _STEPS = 40  # of a Newton search that needs under ten where there is a solution
 _FARTHEST = 50.0  # a slope or intercept beyond it means that there is none
@@ -129,9 +130,10 @@ def calibration_error_if_perfect(
         The median and the 95th percentile of the debiased errors of simulated answers.
     """
     random = np.random.default_rng(seed)
+    most = max(1, min(100, _AT_ONCE // max(1, len(confidence))))
     found = [
         _bin(confidence, random.random((block, len(confidence))) < confidence, clusters)[0].debiased()
-        for block in (min(100, draws - start) for start in range(0, draws, 100))
+        for block in (min(most, draws - start) for start in range(0, draws, most))
     ]
     median, high = np.quantile(np.concatenate(found), [0.5, 0.95])
     return float(median), float(high)
@@ -150,10 +152,11 @@ def _bin(confidence: Floats, right: Bools, clusters: Ints) -> tuple[_Binned, Flo
 
 def _pairs(bins: Ints, clusters: Ints) -> Floats:
     """[bins, bins] how many ordered pairs of different cases of one cluster lie in these two bins."""
-    cells, counts = np.unique(np.stack([clusters, bins]), axis=1, return_counts=True)
-    number = np.unique(cells[0], return_inverse=True)[1].reshape(-1)
-    table = np.zeros((int(number.max()) + 1, int(bins.max()) + 1))
-    table[number, cells[1]] = counts
+    width = int(bins.max()) + 1
+    cells, counts = np.unique(clusters * width + bins, return_counts=True)
+    number = np.unique(cells // width, return_inverse=True)[1].reshape(-1)
+    table = np.zeros((int(number.max()) + 1, width))
+    table[number, cells % width] = counts
     return np.asarray(table.T @ table - np.diag(np.bincount(bins)))
 
 
@@ -237,9 +240,63 @@ def slope_and_intercept(weights: Floats, probability: Floats, happened: Bools) -
     of the one whose slope is held at 1 (Van Calster et al. 2019). A slope under 1 says too sure, an intercept under 0
     too high. NaN where there is none, as when all happened.
     """
-    inside = np.clip(probability, 1e-12, 1 - 1e-12)
-    logit = np.log(inside / (1 - inside))
+    logit = _logit(probability)
     return np.stack([_slope(weights, logit, happened), _in_the_large(weights, logit, happened)], axis=1)
+
+
+def clustered_slope_and_intercept(
+    probability: Floats, happened: Bools, clusters: Ints, level: float
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Calibration slope and calibration in the large, each with its interval, for more answers than can be resampled.
+
+    The same two figures as :func:`slope_and_intercept`; the standard errors are robust to clusters (the sandwich of
+    Liang and Zeger 1986), and the intervals normal. NaN where there is none.
+
+    Args:
+        probability: [answers].
+        happened: [answers].
+        clusters: [answers] the number of each answer's cluster.
+        level: of the intervals.
+
+    Returns:
+        Value, low and high of the slope, and of the intercept.
+    """
+    from scipy.special import expit
+    from scipy.stats import norm
+
+    slope, shift = slope_and_intercept(np.ones((1, len(probability))), probability, happened)[0]
+    logit, fixed = _logit(probability), np.ones(len(probability))
+    leaning = slope * logit + (0.0 if np.isnan(slope) else _at_slope(slope, logit, happened))
+    half = float(norm.ppf((1 + level) / 2))
+
+    def around(value: float, design: Floats, scaled: Floats) -> tuple[float, float, float]:
+        if np.isnan(value):
+            return value, value, value
+        error = half * _robust_error(design, expit(scaled), happened, clusters)
+        return float(value), float(value - error), float(value + error)
+
+    return (
+        around(slope, np.stack([logit, fixed], axis=1), leaning),
+        around(shift, fixed[:, None], shift + logit),
+    )
+
+
+def _robust_error(design: Floats, fitted: Floats, happened: Bools, clusters: Ints) -> float:
+    """The standard error of the first coefficient of a logistic regression, robust to clusters."""
+    bread = np.linalg.inv((design * (fitted * (1 - fitted))[:, None]).T @ design)
+    off = design * (happened - fitted)[:, None]
+    sums = np.stack([np.bincount(clusters, weights=column) for column in off.T], axis=1)
+    return float(np.sqrt((bread @ (sums.T @ sums) @ bread)[0, 0]))
+
+
+def _logit(probability: Floats) -> Floats:
+    inside = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(inside / (1 - inside)))
+
+
+def _at_slope(slope: float, logit: Floats, happened: Bools) -> float:
+    """The intercept that goes with a slope in the regression that has both."""
+    return float(_in_the_large(np.ones((1, len(logit))), slope * logit, happened)[0])
 
 
 def _slope(weights: Floats, logit: Floats, happened: Bools) -> Floats:

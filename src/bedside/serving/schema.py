@@ -79,6 +79,9 @@ class SuggestionBody(_Body):
     display: str
     probability: float = Field(ge=0, le=1)
     codes: list[Code] | None = None
+    decision: Literal["yes", "unsure"] | None = Field(
+        None, description="where a case may have several diagnoses; one that is not listed is no, or open and unlikely"
+    )
 
 
 class ModelName(_Body):
@@ -94,6 +97,14 @@ class UncertaintyBody(_Body):
 
     entropy: float
     margin: float
+
+
+class DecisionsBody(_Body):
+    """Where a case may have several diagnoses: of how many it was said yes, no, or neither."""
+
+    yes: int
+    no: int
+    unsure: int
 
 
 class InputBody(_Body):
@@ -118,6 +129,7 @@ class Prediction(_Body):
     status: Literal["ok", "low_confidence", "insufficient_information", "out_of_scope"]
     model: ModelName
     differential: list[SuggestionBody]
+    decisions: DecisionsBody | None = None
     uncertainty: UncertaintyBody | None = None
     input: InputBody
     reasons: list[ReasonBody] | None = None

@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
@@ -17,6 +18,8 @@ from bedside.core.seeds import derive
 if TYPE_CHECKING:
     from bedside.data import Cohort
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 _MOST_ROWS = 20_000  # beyond it a sample: the difference is as plain there
 _SPLITS = ("train", "validation", "test")
 
@@ -26,6 +29,8 @@ def naive_score(
 ) -> dict[str, Any]:
     """Macro-F1 of TF-IDF + logistic regression on a split of rows at random, with the shares of the honest split.
 
+    Where a case may have several labels it is the mean average precision, which no threshold has to be chosen for.
+
     Args:
         cohort: all its cases are used, whatever their split.
         resamples: behind the interval, drawn by rows as whoever splits by rows would.
@@ -34,39 +39,62 @@ def naive_score(
         progress: told of the fits.
 
     Returns:
-        ``macro_f1`` (value, low, high, n, method), ``rows`` that were used, and ``shared``: the share of test rows of
-        which a twin or another note of the same patient stands in the training rows.
+        ``macro_f1`` or ``auprc`` (value, low, high, n, method), ``rows`` that were used, and ``shared``: the share
+        of test rows of which a twin or another note of the same patient stands in the training rows.
     """
-    from bedside.metrics import Resamples, counts, macro_f1
+    from bedside.metrics import Resamples
     from bedside.models import TfidfLogistic
 
-    texts, labels, groups = (cohort.frame[name].to_list() for name in ("text", "label", "group"))
+    texts, groups = (cohort.frame[name].to_list() for name in ("text", "group"))
     parts = _parts(cohort, derive(seed, "naive"))
-    place = {label: number for number, label in enumerate(cohort.labels)}
-    targets = {split: np.asarray([place[labels[row]] for row in rows], dtype=np.int64) for split, rows in parts.items()}
+    every = _targets(cohort)
+    targets = {split: every[rows] for split, rows in parts.items()}
     notes = {split: [texts[row] for row in rows] for split, rows in parts.items()}
     validation = (notes["validation"], targets["validation"])
     model = TfidfLogistic.fit(notes["train"], targets["train"], validation, cohort.labels, progress)
-    called = model.predict_proba(notes["test"]).argmax(axis=1)
-    drawn = Resamples.of(range(len(called)), resamples, derive(seed, "naive", "bootstrap"))
+    found = model.predict_proba(notes["test"])
+    drawn = Resamples.of(range(len(found)), resamples, derive(seed, "naive", "bootstrap"))
 
-    def figure(weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return macro_f1(counts(weights, targets["test"], called, len(place)))[:, None]
+    def figure(weights: Floats) -> Floats:
+        return _score(weights, targets["test"], found)[:, None]
 
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn.apply(figure), [tail, 1 - tail])
     known = {groups[row] for row in parts["train"]}
     return {
-        "macro_f1": {
-            "value": float(figure(np.ones((1, len(called))))[0, 0]),
+        "auprc" if cohort.several else "macro_f1": {
+            "value": float(figure(np.ones((1, len(found))))[0, 0]),
             "low": float(low),
             "high": float(high),
-            "n": len(called),
+            "n": len(found),
             "method": f"percentile bootstrap by row, {resamples} resamples",
         },
         "rows": sum(map(len, parts.values())),
-        "shared": sum(groups[row] in known for row in parts["test"]) / len(called),
+        "shared": sum(groups[row] in known for row in parts["test"]) / len(found),
     }
+
+
+def _targets(cohort: Cohort) -> Ints:
+    """[cases] numbers of labels, or [cases, labels] 1 where the case has the label, where it may have several."""
+    place = {label: number for number, label in enumerate(cohort.labels)}
+    cells = cohort.frame["label"].to_list()
+    if not cohort.several:
+        return np.asarray([place[label] for label in cells], dtype=np.int64)
+    matrix = np.zeros((len(cells), len(place)), dtype=np.int64)
+    for row, cell in enumerate(cells):
+        matrix[row, [place[label] for label in cell]] = 1
+    return matrix
+
+
+def _score(weights: Floats, targets: Ints, found: Floats) -> Floats:
+    """[resamples] macro-F1, or of several labels the mean average precision over those that the sample has."""
+    from bedside.metrics import areas, counts, macro_f1
+
+    if targets.ndim == 1:
+        return macro_f1(counts(weights, targets, found.argmax(axis=1), found.shape[1]))
+    has = targets == 1
+    areas_of = [areas(weights, has[:, k], found[:, k])[1] for k in np.flatnonzero(has.any(axis=0)).tolist()]
+    return np.asarray(np.nanmean(np.stack(areas_of, axis=1), axis=1))
 
 
 def _parts(cohort: Cohort, seed: int) -> dict[str, list[int]]:

@@ -134,17 +134,12 @@ def _model_at_hand(protocol: Protocol) -> None:
     """An unknown or absent base model is told before a long preparation, not after it."""
     from bedside.models import weights
 
-    _one_label(protocol)
-    weights.locate(protocol.model.base)
-
-
-def _one_label(protocol: Protocol) -> None:
-    """Refuse to train on several labels a case before anything has begun, not after a long preparation."""
-    if protocol.data.several:
+    if protocol.data.several and protocol.augment.methods:
         raise StudyError(
-            "This version prepares cases with several labels (bedside prepare) and does not train on them yet; name "
-            "one column with one label a case (data.label, without data.labels and data.delimiter) to train."
+            "Varied copies (augment.methods) are made and judged by the one label of a case, and this study has "
+            "several labels a case (data.labels, data.delimiter); leave augment.methods empty."
         )
+    weights.locate(protocol.model.base)
 
 
 def _room_prepare(setting: Setting) -> int:
@@ -355,7 +350,7 @@ def _moment(cohort: Cohort) -> Cut | None:
 
 def _package(setting: Setting) -> None:
     from bedside.bundle import write_bundle
-    from bedside.evaluation import Abstention, Calibration
+    from bedside.evaluation import read_answers, read_calibration
     from bedside.models import load_diagnoser
 
     protocol, cohort = setting.protocol, setting.cohort()
@@ -371,8 +366,8 @@ def _package(setting: Setting) -> None:
     write_bundle(
         setting.of("package"),
         diagnoser=load_diagnoser(setting.of("train") / "model"),
-        calibration=Calibration.from_json(read_json(evaluation / "calibration.json")),
-        abstention=Abstention.from_json(read_json(evaluation / "abstention.json")),
+        calibration=read_calibration(read_json(evaluation / "calibration.json")),
+        abstention=read_answers(read_json(evaluation / "abstention.json")),
         labels_info={
             label: {
                 "support": cohort.report["labels"][label]["train"],
@@ -415,7 +410,6 @@ STAGES = (
         after=("prepare",),
         run=_baseline,
         says="trains what the model must beat: TF-IDF with logistic regression, and the majority",
-        ready=_one_label,
         room=_room_linear,
     ),
     Stage(
