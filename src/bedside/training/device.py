@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -23,7 +22,8 @@ Clock = Callable[[], float]
 _FASTER = 1.1  # bf16 keeps 8 bits of each number; a gain within the noise of a trial is not worth them
 _COMPILED_FASTER = 1.05
 _WORTH_COMPILING = 30.0  # seconds of training; compiling alone takes about as long
-_SLOW_STEP = 2.0  # seconds; a step that takes longer tells enough the first time, and a second one would cost as much
+_TURNS = 3  # of each, at least, unless they take longer than is patience for: one alone may have met a busy moment
+_PATIENCE = 10.0  # seconds
 
 
 def choose_device(wish: str) -> str:
@@ -116,7 +116,8 @@ def probe_precision(
         device: ``cuda``, ``mps`` or ``cpu``.
         step: forward and backward of one typical batch in the precision it is handed; must leave weights, gradients
             and random numbers as they were.
-        seconds: for the trial, after a step of each to warm up; one timed step of each is taken at least.
+        seconds: for the trial, after a step of each to warm up; three timed steps of each are taken at least, or as
+            many as ten seconds hold.
         clock: seconds, ever rising.
         lacks: why a device is not to be tried in bf16, or an empty text.
     """
@@ -141,19 +142,19 @@ def probe_precision(
 def _alternate(
     step: Callable[[Any], None], choices: tuple[Any, Any], device: str, seconds: float, clock: Clock
 ) -> dict[Any, float]:
-    """The median seconds of a step by choice; in turns, so that whatever else the machine does meets both alike."""
-    slow: dict[Any, float] = {}
+    """The least seconds of a step by choice: whatever else the machine does can only add to them.
+
+    They take turns, so that it meets both alike.
+    """
     for choice in choices:
-        slow[choice] = _timed(step, choice, device, clock)
+        step(choice)
     times: dict[Any, list[float]] = {choice: [] for choice in choices}
-    if min(slow.values()) > _SLOW_STEP:
-        return slow
-    spent = 0.0
-    while not spent or spent < seconds:
+    turns, spent = 0, 0.0
+    while spent < seconds or (turns < _TURNS and spent < _PATIENCE):
         for choice in choices:
             times[choice].append(_timed(step, choice, device, clock))
-        spent = sum(map(sum, times.values()))
-    return {choice: statistics.median(found) for choice, found in times.items()}
+        turns, spent = turns + 1, sum(map(sum, times.values()))
+    return {choice: min(found) for choice, found in times.items()}
 
 
 def _timed(step: Callable[[Any], None], choice: Any, device: str, clock: Clock) -> float:

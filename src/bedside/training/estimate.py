@@ -170,8 +170,8 @@ def chosen_batches(learned: Ints) -> list[int]:
     windows, length = learned[:, 0], learned[:, 1]
     order = np.lexsort((windows, length))
     most = int(np.argmax(windows * length * (length + np.median(length))))
-    found = [int(order[len(order) // 10]), int(order[len(order) // 2])]
-    return [number for number in dict.fromkeys(found) if number != most] + [most]
+    found = {tuple(learned[number]): int(number) for number in (most, order[len(order) // 2], order[len(order) // 10])}
+    return list(found.values())[::-1]
 
 
 def _timings(action: Callable[[int], None], number: int, device: str, clock: Clock) -> list[float]:
