@@ -44,6 +44,20 @@ def _read() -> tuple[BaseModel, ...]:
 CATALOGUE = _read()
 
 
+def lora_targets(model_type: str) -> tuple[str, ...] | None:
+    """Names of the linear layers of an architecture that get adapters.
+
+    Args:
+        model_type: transformers' name of the architecture, as config.json has it.
+
+    Returns:
+        the names, or None for an architecture that is not in ``lora_targets.toml``.
+    """
+    path = Path(__file__).with_name("lora_targets.toml")
+    found = tomllib.loads(path.read_text(encoding="utf-8")).get(model_type)
+    return None if found is None else tuple(found)
+
+
 def find(name: str) -> BaseModel:
     """The base model of that name.
 
