@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def prepare(study: StudyFolder, again: Again = False, quiet: Quiet = False, show
 
 
 def train(study: StudyFolder, again: Again = False, quiet: Quiet = False) -> None:
-    """Train the baselines and fine-tune the base model; an interrupted training starts again."""
+    """Train the baselines and fine-tune the base model; an interrupted training goes on where it was."""
     _stage(study, "train", again, quiet)
 
 
@@ -82,7 +83,10 @@ def _stage(folder: StudyFolder, until: str | None, again: bool, quiet: bool) -> 
     from bedside.study import Study
 
     study = Study.open(folder)
-    outcomes = study.run(until, again=again, progress=progress(quiet))
+    silent = os.environ.get("RANK", "0") != "0"  # of several processes that train together, the first one speaks
+    outcomes = study.run(until, again=again, progress=progress(quiet or silent))
+    if silent:
+        return
     ran = [outcome.stage for outcome in outcomes if outcome.ran]
     if not ran:
         are = "is" if len(outcomes) == 1 else "are"

@@ -10,6 +10,7 @@ Everything that the command line does with a study, three lines of Python do too
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 PROTOCOL = "protocol.toml"
 _LOCK = ".lock"
 _WORTH_SAYING = 2.0  # seconds
+
+
+def together() -> int:
+    """How many processes train together, as torchrun or accelerate launch tells them; one if nobody said otherwise."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,8 @@ class Study:
         if until is not None and until not in names:
             raise StudyError(f"'{until}' is no stage; they are {', '.join(names)}.")
         stages = STAGES[: names.index(until) + 1] if until else STAGES
+        if together() > 1:
+            return self._run_together(until, again=again, progress=progress)
         forced = (until or "evaluate") if again else None
         with self._alone():
             self._clear_leftovers()
@@ -112,6 +120,44 @@ class Study:
                 self._pass(stage, number, len(stages), stage.name == forced, progress)
                 for number, stage in enumerate(stages, start=1)
             )
+
+    def _run_together(self, until: str | None, *, again: bool, progress: Progress) -> tuple[Outcome, ...]:
+        """Train in several processes; the first one keeps the study's books, the others only learn.
+
+        Raises:
+            StudyError: what comes before the training is not done, or more than the training was asked for.
+        """
+        from bedside.training import processes
+
+        stage = find("train")
+        waits = next((one for one in stage.after if not self.done(one)), None)
+        if until != stage.name or waits or self.protocol.augment.methods:
+            missing = f"the stage {waits} is not done" if waits else f"'{until or 'run'}' was asked for"
+            if self.protocol.augment.methods:
+                missing = "augment.methods is set, which trains twice to compare"
+            raise StudyError(
+                f"{together()} processes share the training alone, and {missing}; run bedside prepare "
+                f"{self.folder} in one process, then bedside train {self.folder} in several, then bedside run in one."
+            )
+        finished = not again and self._is_done(stage, self._plan(stage))
+        with self._alone() if processes.is_first() else contextlib.nullcontext():
+            if processes.is_first():
+                self._clear_leftovers()
+            processes.wait_for_all()  # none may begin before all have looked and the leftovers are gone
+            try:
+                return (self._learn(stage, finished, processes.is_first(), progress),)
+            finally:
+                processes.part()
+
+    def _learn(self, stage: Stage, finished: bool, first: bool, progress: Progress) -> Outcome:
+        """One process's part of a training together."""
+        if finished:
+            return Outcome(stage.name, ran=False, seconds=0.0)
+        if first:
+            return self._pass(stage, 1, 1, True, progress)
+        start = time.monotonic()
+        stage.run(Setting(self.folder, self.protocol, SILENT))
+        return Outcome(stage.name, ran=True, seconds=time.monotonic() - start)
 
     def done(self, stage: str) -> bool:
         """Whether a stage is done and nothing that it depends on has changed."""

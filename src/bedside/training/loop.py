@@ -115,6 +115,7 @@ class Loop:
         self.state = State(limit=section.batch_tokens)
         self.best: Best | None = None
         self.accelerator = Accelerator(cpu=material.device == "cpu")
+        _refuse_shards(self.accelerator)
         material.network.to(self.accelerator.device)
         self.rate = rate_of(section, sum(value.numel() for value in material.network.parameters()))
         _freeze_unreached(material.network, lambda: self.trial([0]))
@@ -513,6 +514,20 @@ class Loop:
             value = names[weight]
             device = value.device if kept.ndim or self.material.device == "cuda" else "cpu"
             states.setdefault(value, {})[key] = kept.to(device)
+
+
+def _refuse_shards(accelerator: Any) -> None:
+    """Stop where processes hold parts of the weights: resuming exactly was not shown there, and is not promised.
+
+    Raises:
+        ModelError: FSDP, DeepSpeed or another way to share weights was asked of accelerate.
+    """
+    kind = str(accelerator.distributed_type.value)
+    if kind not in {"NO", "MULTI_CPU", "MULTI_GPU"}:
+        raise ModelError(
+            f"accelerate was told to train with {kind}, and bedside trains in several processes that each hold the "
+            "whole model (DDP); choose that in accelerate config, or start it with torchrun."
+        )
 
 
 def short_of_memory(error: BaseException) -> bool:
