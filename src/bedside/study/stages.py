@@ -253,15 +253,16 @@ def _train(setting: Setting) -> None:
 def _evaluate(setting: Setting) -> None:
     from bedside.evaluation import evaluate
     from bedside.models import load_diagnoser
-    from bedside.study import augmentation
+    from bedside.study import augmentation, seeds
     from bedside.study.naive import naive_score
 
     protocol, cohort = setting.protocol, setting.cohort()
     look = _open_test(setting)
     baselines = setting.of("baseline")
+    model = load_diagnoser(setting.of("train") / "model")
     result = evaluate(
         cohort,
-        load_diagnoser(setting.of("train") / "model"),
+        model,
         {name: load_diagnoser(baselines / name) for name in ("majority", "tfidf")},
         protocol.evaluate,
         protocol.answer,
@@ -278,6 +279,9 @@ def _evaluate(setting: Setting) -> None:
     varied = setting.of("train") / augmentation.ACCOUNT
     if varied.is_file():
         result.metrics["augmentation"] = read_json(varied)
+    chance = seeds.spread(cohort, setting.of("train"), model, setting.progress)
+    if chance:
+        result.metrics["seeds"] = chance
     folder = setting.of("evaluate")
     result.save(folder, facts=_facts(setting, cohort, look))
     chain = setting.folder / EVIDENCE
@@ -415,7 +419,7 @@ STAGES = (
     Stage(
         "train",
         f"runs/{LABEL_OF_MODEL}",
-        products=("model", "augmentation.json"),
+        products=("model", "augmentation.json", "seeds"),
         sections=("model", "train", "augment"),
         after=("prepare",),
         run=_train,
