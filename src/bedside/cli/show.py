@@ -92,11 +92,12 @@ def print_next(study: Study, until: str | None) -> None:
 
 
 def print_answer(answer: Mapping[str, Any], title: str) -> None:
-    """A ranked differential, or why there is none."""
+    """A ranked differential, or what is yes and what is open, or why there is none."""
     typer.echo(f"{title}: {answer['status'].replace('_', ' ')}")
     for one in answer["differential"]:
         code = one["codes"][0]["code"] if one.get("codes") else ""
-        typer.echo(f"  {one['rank']}. {one['probability']:>6.1%}  {one['display']}  {code}".rstrip())
+        said = f"{one['decision']:>7}" if "decision" in one else ""  # yes or unsure, where a case may have several
+        typer.echo(f"  {one['rank']}.{said} {one['probability']:>6.1%}  {one['display']}  {code}".rstrip())
     for reason in answer.get("reasons", []):
         prose(reason["message"], "       ", "  Why: ")
     for warning in answer["warnings"]:
