@@ -189,7 +189,12 @@ def _prepare(setting: Setting) -> None:
         count_tokens=counter_of(protocol.model.base),
         progress=setting.progress,
     )
-    if cohort.uncut is not None:
+    if cohort.uncut is not None and cohort.several:
+        setting.progress.say(
+            "      what is written after the moment of asking is left out; what it adds is measured only where a case "
+            "has one label"
+        )
+    elif cohort.uncut is not None:
         from bedside.study.moment import in_words, with_and_without
 
         scores = with_and_without(cohort, seed=protocol.study.seed, progress=setting.progress)
