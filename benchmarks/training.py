@@ -39,7 +39,6 @@ from typing import IO, Any
 from training_rows import LIMIT
 
 HERE = Path(__file__).parent
-THREADS = 2
 POINTS = 0.005  # of macro-F1 that a row may be below the Trainer's
 RATES = (1e-4, 2e-4, 4e-4)
 BEST: dict[str, dict[str, Any]] = {
@@ -95,7 +94,7 @@ class Training:
     @classmethod
     def start(cls, row: str, python: str, order: dict[str, Any], folder: Path) -> Training:
         """Start a row's work."""
-        threads = {name: str(THREADS) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        threads = {name: str(order["threads"]) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         command = [python, str(HERE / "training_rows.py"), json.dumps(order)]
         with (folder / f"{row}.log").open("w") as log:
@@ -238,7 +237,7 @@ def orders(options: argparse.Namespace, cells: Cells) -> dict[str, tuple[str, di
     """What each row of a set is told to do, and by which Python."""
     place = options.folder / "cohorts" / options.set
     common = {
-        "threads": THREADS, "runs": 50, "seed": options.seed, "base": options.base, "cohort": str(place),
+        "threads": options.threads, "runs": 50, "seed": options.seed, "base": options.base, "cohort": str(place),
         "texts": str(place / "texts.json"),
     }  # fmt: skip
     best = {**BEST[options.set], **cells.chosen(options.set)}
@@ -502,8 +501,9 @@ def show(options: argparse.Namespace, cells: Cells) -> None:
     names = ("torch", "transformers", "accelerate", "peft")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     print(
-        f"Seed {options.seed}; {os.cpu_count()} shared CPU cores ({platform.machine()}), {THREADS} threads a row; "
-        f"windows of {options.window:g} s; Python {platform.python_version()}, {versions}."
+        f"Seed {options.seed}; {os.cpu_count()} shared CPU cores ({platform.machine()}), "
+        f"{options.threads} threads a row; windows of {options.window:g} s; "
+        f"Python {platform.python_version()}, {versions}."
     )
     for name in options.sets:
         if name != "even":
@@ -528,6 +528,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="of the search")
     parser.add_argument("--window", type=float, default=60.0, help="seconds")
     parser.add_argument("--repeats", type=int, default=3, help="windows of a row, at least")
+    parser.add_argument("--threads", type=int, default=2, help="of each row")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--python-of-peers", help="a Python that has SetFit; its rows are left out if not given")
     parser.add_argument("--quick", action="store_true", help="a few notes and steps, to see that everything runs")
