@@ -29,6 +29,7 @@ VERBS = {
     "models": ("models", "models list", "models show", "models get"),
     "keys": ("keys", "keys list", "keys new", "keys revoke"),
     "doctor": ("doctor",),
+    "selftest": ("selftest", "selftest training"),
     "sample": ("sample",),
     "demo": ("demo",),
 }

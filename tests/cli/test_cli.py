@@ -26,6 +26,7 @@ VERBS = [
     "models",
     "keys",
     "doctor",
+    "selftest",
     "sample",
     "demo",
 ]
@@ -43,8 +44,8 @@ def test_every_verb_has_help(verb) -> None:
 
 
 COMMANDS = [
-    *(verb for verb in VERBS if verb not in {"models", "keys"}),
-    *("models list", "models show", "models get", "keys list", "keys new", "keys revoke"),
+    *(verb for verb in VERBS if verb not in {"models", "keys", "selftest"}),
+    *("models list", "models show", "models get", "keys list", "keys new", "keys revoke", "selftest training"),
 ]
 
 

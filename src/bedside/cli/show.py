@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bedside.study import Study
     from bedside.study.demo import Shown
     from bedside.study.doctor import Finding
+    from bedside.study.selftest import Check
 
 _ON_A_PIPE = 100
 _GAP = 3  # columns between those of a table
@@ -160,3 +161,11 @@ def print_findings(findings: Sequence[Finding]) -> None:
         prose(one.value, indent, f"{one.status:9}{one.name:{name}}")
         if one.advice:
             prose(one.advice, f"{indent}  ", f"{indent}→ ")
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """What the self-test tried: trials that held, of how many, and what was measured or went wrong first."""
+    typer.echo("SYNTHETIC notes, real processes.\n")
+    for one in checks:
+        prose(one.name, " " * 15, f"{'held' if one.held else 'FAILED':8}{f'{one.passed}/{one.of}':7}")
+        prose(one.remark, " " * 17, f"{' ' * 15}→ ")
