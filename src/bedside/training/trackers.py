@@ -234,7 +234,7 @@ class _Lane:
                 job(self._open.tracker)
             self._open.tracker.finish()
         except BaseException as error:  # libraries end with SystemExit, too, and none of it may end a training
-            self.fault = f"failed ({_message(error)})"
+            self.fault = self.fault or f"failed ({_message(error)})"
         finally:
             self._started.set()
             if self._open:
