@@ -28,7 +28,7 @@ from bedside.models.encoder import probabilities
 from bedside.models.notes import collate
 from bedside.training import head
 from bedside.training.checkpoints import Checkpoint, Checkpoints
-from bedside.training.device import without_trial
+from bedside.training.device import Precision, without_trial
 from bedside.training.material import Material
 from bedside.training.objective import Objective, Score
 from bedside.training.optimiser import parameter_groups, rate_of, schedule
@@ -502,7 +502,7 @@ class Loop:
         import torch
 
         self.settled = settled
-        self.material.precision = settled["precision_trial"]["name"]
+        self.material.precision = Precision.from_json(settled["precision_trial"]).name
         if settled.get("compile", {}).get("kept"):
             self.forward = torch.compile(self.network, dynamic=True)
 

@@ -102,7 +102,7 @@ def _train_once(
     start = time.monotonic()
     objective = Objective(cohort, section)
     material = Material.of(cohort, model, section, place, folder=folder, seed=seed, progress=progress)
-    with material.scratch, Meter(material.device) as meter:
+    with material.scratch:
         loop = Loop(material, objective, section, folder, identity=identity, seed=seed, progress=progress)
         settled = loop.settle()
         settings = {
@@ -116,13 +116,14 @@ def _train_once(
         if processes.is_first():
             write_json(folder / "settings.json", settings)
         progress.say(f"      on {material.device} in {material.precision}, {len(material.notes):,} notes")
-        best = loop.probe() if section.method == "probe" else loop.run()
-        state = loop.state
-        if section.method in {"lora", "qlora"} and processes.is_first():
-            _save_adapter(material, folder)
-        trained = material.diagnoser(cohort.labels, several=objective.several)
-        if processes.is_first():
-            _save(trained, folder / "model")
+        with Meter(material.device) as meter:  # what the estimate is of, without the trials
+            best = loop.probe() if section.method == "probe" else loop.run()
+            state = loop.state
+            if section.method in {"lora", "qlora"} and processes.is_first():
+                _save_adapter(material, folder)
+            trained = material.diagnoser(cohort.labels, several=objective.several)
+            if processes.is_first():
+                _save(trained, folder / "model")
     spent = max(state.seconds, 1e-9)
     summary = {
         "base": model.base,

@@ -53,16 +53,21 @@ class Trials:
             MachineError: the disk does not hold the run.
         """
         require_space(self.loop.folder, self.work.disk_bytes, "Training with checkpoints")
-        found = {"precision_trial": self._precision().to_json()}
-        if self.processes > 1:
-            from accelerate.utils import broadcast_object_list
-
-            found = broadcast_object_list([found])[0]
-        self.material.precision = found["precision_trial"]["name"]
+        precision = self._shared(self._precision())
+        self.material.precision = precision.name
+        found = {"precision_trial": precision.to_json()}
         if self.section.compile:
             found["compile"] = self._compile()
-        told = self._survived(self._estimate)
+        told = self._shared(self._survived(self._estimate))
         return found if told is None else {**found, "estimate": told}
+
+    def _shared(self, found: Any) -> Any:
+        """What the first process found."""
+        if self.processes == 1:
+            return found
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([found])[0]
 
     def _precision(self) -> Precision:
         wish, device = self.section.precision, self.material.device
@@ -99,6 +104,8 @@ class Trials:
         if not self._tries:
             return None
         device, progress = self.material.device, self.loop.progress
+        if self.section.warm_start:
+            import sklearn.linear_model  # noqa: F401 - it will be loaded, and its memory is to be counted
         found = estimate(
             lambda number: self._learn(self.batches[number]),
             self.work,
