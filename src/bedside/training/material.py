@@ -116,6 +116,10 @@ class Material:
             from bedside.models import adapters
 
             body = adapters.attach(body, section)
+        if device == "cpu" and not section.compile:  # a compiler is to see the layers as transformers has them
+            from bedside.models.packed import pack
+
+            pack(body)
         network = build_network(body, len(cohort.labels), pooling, model.windows)
         if section.method == "full":
             freeze(network, section.freeze)
@@ -150,8 +154,10 @@ class Material:
     def diagnoser(self, labels: tuple[str, ...], *, several: bool) -> EncoderDiagnoser:
         """What was trained, with its whole vocabulary and adapters merged; the last act of a run."""
         from bedside.models import EncoderDiagnoser
+        from bedside.models.packed import unpack
 
         network = self.network
+        unpack(network)
         if hasattr(network.body, "peft_config"):
             from bedside.models import adapters
 
