@@ -160,10 +160,10 @@ def _room_train(setting: Setting) -> int:
 
 
 def _room_evaluate(setting: Setting) -> int:
-    """Three probabilities of 8 bytes for each case and label."""
-    labels = setting.account()["labels"]
-    cases: int = sum(counts["cases"] for counts in labels.values())
-    return 3 * 8 * cases * len(labels) + _SLACK
+    """Three probabilities of 8 bytes for each label and case of the splits that are asked about."""
+    account = setting.account()
+    cases: int = sum(account["splits"][split]["cases"] for split in ("calibration", "test"))
+    return 3 * 8 * cases * len(account["labels"]) + _SLACK
 
 
 def _room_package(setting: Setting) -> int:
