@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from bedside.metrics import (
+    Resamples,
     areas,
     auprc,
     auroc,
     brier_of_labels,
     calibration_error,
+    clustered_slope_and_intercept,
     counts_of_sets,
     hamming_loss,
     jaccard,
@@ -21,6 +23,7 @@ from bedside.metrics import (
     micro_f1,
     precision_at,
     recall_at,
+    slope_and_intercept,
     subset_accuracy,
 )
 
@@ -106,3 +109,23 @@ def test_the_error_over_all_decisions_is_near_the_true_one() -> None:
     assert honest.low == 0 and honest.debiased < 0.02
     found = calibration_error(stated.ravel(), truth.ravel(), clusters)
     assert 0.03 < found.low < 0.05 < found.high < 0.07
+
+
+def test_slope_and_intercept_have_the_intervals_of_a_cluster_bootstrap() -> None:
+    """Eight decisions of a cluster share their luck: intervals that took them for independent would be too narrow."""
+    random = np.random.default_rng(5)
+    logit = random.normal(-1, 1.5, (400, 8))
+    truth = random.random((400, 8)) < 1 / (1 + np.exp(-(0.8 * logit + 0.3 + random.normal(0, 1, (400, 1)))))
+    stated = 1 / (1 + np.exp(-logit))
+    clusters = np.repeat(np.arange(400), 8)
+    found = clustered_slope_and_intercept(stated.ravel(), truth.ravel(), clusters, 0.95)
+    plain = slope_and_intercept(np.ones((1, 3200)), stated.ravel(), truth.ravel())[0]
+    drawn = Resamples.of(clusters.tolist(), 400, 1).apply(
+        lambda weights: slope_and_intercept(weights, stated.ravel(), truth.ravel())
+    )
+    for place, (value, low, high) in enumerate(found):
+        assert value == pytest.approx(plain[place], abs=1e-9)
+        assert high - value == pytest.approx(value - low)
+        assert (high - low) / 3.92 == pytest.approx(drawn[:, place].std(), rel=0.12)
+    never = clustered_slope_and_intercept(stated.ravel(), np.zeros(3200, dtype=bool), clusters, 0.95)
+    assert np.isnan(never).all()

@@ -59,7 +59,7 @@ class Bundle:
         Raises:
             BundleError: it is not a bundle, was altered, or is of another version; the file is named.
         """
-        from bedside.evaluation import read_answers, read_calibration
+        from bedside.evaluation import LabelAnswers, read_answers, read_calibration
         from bedside.models import load_diagnoser
 
         digest = verify_bundle(folder)
@@ -79,7 +79,7 @@ class Bundle:
             raise BundleError(
                 f"{folder / 'labels.json'} does not hold the labels of the model; package the study again."
             )
-        if len({bundle.several, bundle.diagnoser.several, hasattr(bundle.abstention, "states")}) > 1:
+        if len({bundle.several, bundle.diagnoser.several, isinstance(bundle.abstention, LabelAnswers)}) > 1:
             raise BundleError(
                 f"{folder / 'abstention.json'} is not of a model with as many labels a case; package the study again."
             )
