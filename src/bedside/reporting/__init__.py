@@ -14,10 +14,11 @@ from bedside.reporting.page import (
     table,
     verdicts,
 )
-from bedside.reporting.pictures import Bin, bars, histogram, matrix, reliability
+from bedside.reporting.pictures import Bin, Curve, bars, histogram, lines, matrix, reliability
 
 __all__ = [
     "Bin",
+    "Curve",
     "Page",
     "Status",
     "bars",
@@ -26,6 +27,7 @@ __all__ = [
     "facts",
     "flow",
     "histogram",
+    "lines",
     "matrix",
     "paragraph",
     "reliability",

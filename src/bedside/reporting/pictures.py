@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ _PLOT, _AXIS, _TOP = 330, 52, 12  # side of a plot, room for its axis, space abo
 _STRIP = 64  # height of the histogram under a reliability diagram
 _LONGEST = 30
 _LETTER = 6.6  # width of a letter at 12 px, about
+_FEW = 40  # points of a line that are drawn one by one
+_STROKES = {True: 'stroke="var(--mark)" stroke-width="2"', False: 'stroke="var(--faint)" stroke-opacity="0.6"'}
 _SERIES = (("var(--other)", "3 4"), ("var(--mark)", "none"))
 
 
@@ -25,6 +28,14 @@ class Bin(NamedTuple):
     low: float
     high: float
     cases: int
+
+
+class Curve(NamedTuple):
+    """A line of a chart: its name, its points, and whether it stands out (else it is thin and faint)."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    main: bool = True
 
 
 def bars(labels: Sequence[str], values: Sequence[float], title: str, unit: str = "", called: str = "label") -> str:
@@ -137,6 +148,84 @@ def histogram(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]
         title,
         table([across, *(name for name, _ in series)], numbers, caption=title),
     )
+
+
+def lines(
+    curves: Sequence[Curve],
+    title: str,
+    across: str,
+    up: str,
+    numbers: str,
+    mark: tuple[float, float, str] | None = None,
+) -> str:
+    """Lines over a common axis, drawn in order; the vertical axis shows the range of the values, not all from 0.
+
+    Args:
+        curves: at least one point in all.
+        title: of the figure.
+        across: what the horizontal axis shows; counts, so its ticks are whole numbers.
+        up: what the vertical axis shows.
+        numbers: a table of them.
+        mark: a point to ring, and what to call it.
+    """
+    top, tall = _TOP + 14, 170  # the axis is named above, where long numbers beside it do not reach
+    floor = top + tall
+    every = [point for curve in curves for point in curve.points]
+    left, right = min(x for x, _ in every), max(x for x, _ in every)
+    ticks = _ticks(min(y for _, y in every), max(y for _, y in every))
+    low, high = ticks[0], ticks[-1]
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        share = (x - left) / (right - left) if right > left else 0.5
+        return _AXIS + _PLOT * share, floor - tall * (y - low) / (high - low)
+
+    parts = [_text(_AXIS, 12, up)]
+    for tick in ticks:
+        _, y = place(left, tick)
+        parts += [_line(_AXIS, y, _AXIS + _PLOT, y, "var(--line)"), _text(_AXIS - 5, y + 4, f"{tick:g}", "end")]
+    for tick in [one for one in _ticks(left, right, whole=True) if left <= one <= right]:
+        x, _ = place(tick, low)
+        parts += [_line(x, floor, x, floor + 4), _text(x, floor + 16, f"{tick:,g}", "middle")]
+    parts.append(_text(_AXIS + _PLOT / 2, floor + 34, across, "middle"))
+    parts += [_path([place(*point) for point in curve.points], main=curve.main) for curve in curves]
+    below = floor + 54
+    for curve in curves if len(curves) > 1 else ():
+        parts += [_stroke(_AXIS, below - 4, main=curve.main), _text(_AXIS + 38, below, curve.name)]
+        below += 20
+    if mark:
+        x, y = place(mark[0], mark[1])
+        parts += [_ring(x, y), _ring(_AXIS + 15, below - 4), _text(_AXIS + 38, below, mark[2])]
+        below += 20
+    return _figure("".join(parts), _AXIS + _PLOT + 20, below - 10, title, numbers)
+
+
+def _path(places: Sequence[tuple[float, float]], *, main: bool) -> str:
+    """A line; one that stands out has its points, too, where they are few."""
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    drawn = f'<polyline points="{points}" fill="none" stroke-linejoin="round" {_STROKES[main]}/>'
+    if not main or len(places) > _FEW:
+        return drawn
+    return drawn + "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="var(--mark)"/>' for x, y in places)
+
+
+def _stroke(x: float, y: float, *, main: bool) -> str:
+    """How a line looks, for its name."""
+    return f'<path d="M{x:.1f} {y:.1f}h30" {_STROKES[main]}/>'
+
+
+def _ring(x: float, y: float) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="none" stroke="var(--other)" stroke-width="2"/>'
+
+
+def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Three to seven round numbers around a range: steps of 1, 2 or 5 times a power of ten."""
+    span = high - low or abs(high) or 1.0
+    power = 10 ** math.floor(math.log10(span / 4))
+    step = next(factor * power for factor in (1, 2, 5, 10) if span / (factor * power) <= 5)
+    if whole:
+        step = max(round(step), 1)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, max(last, first + 1) + 1)]
 
 
 def matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -> str:
