@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from bedside.core.files import read_json
 from bedside.data import Cohort
 from bedside.evaluation import evaluate
 from bedside.models import load_diagnoser
-from bedside.protocol import AnswerSection, EvaluateSection
+from bedside.protocol import AnswerSection, EvaluateSection, ModelSection, TrainSection, render
 from bedside.serving.schema import Prediction
 from bedside.study.predict import answer_table
 
@@ -195,6 +196,58 @@ def test_an_answer_about_several_labels_holds_what_is_yes_and_what_is_open(sever
     assert json.loads((tmp_path / "answers.jsonl").read_text(encoding="utf-8")) == {"row": 1, **answer.to_json()}
 
 
+def _word_model(folder: Path, texts: list[str]) -> Path:
+    """A transformer of two small layers with random weights that knows these words."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = sorted({word for text in texts for word in text.lower().replace(".", " .").split() if not word.isdigit()})
+    vocabulary = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names).save_pretrained(folder)
+    torch.manual_seed(3)
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=64, **size)).save_pretrained(folder)
+    return folder
+
+
+def test_a_transformer_of_several_labels_goes_through_the_whole_line(several, tmp_path, monkeypatch) -> None:
+    study, chances = several
+    monkeypatch.setenv("BEDSIDE_CONFIG", str(study.folder / "config"))
+    base = _word_model(tmp_path / "base", list(chances))
+    copy = tmp_path / "study"
+    shutil.copytree(study.folder, copy)
+    learn = {"epochs": 3, "learning_rate": 3e-3, "threads": 1, "precision": "fp32", "batch_tokens": 2048}
+    planned = study.protocol.model_copy(
+        update={"model": ModelSection(base=str(base), window=64, overlap=8), "train": TrainSection(**learn)}
+    )
+    (copy / "protocol.toml").write_text(render(planned), encoding="utf-8")
+    again = Study.open(copy)
+    assert [one.stage for one in again.run() if one.ran] == ["train", "evaluate", "package"]
+    cohort, predictions, best = _of_test(again, chances)
+    truth, found = cohort.target_matrix("test"), _columns(predictions, "p", 4)
+    ours = sk.average_precision_score(truth, found, average="macro")
+    assert ours > sk.average_precision_score(truth, best, average="macro") - 0.05
+    assert np.abs(found - best).mean() < 0.06
+    bundle = Bundle.load(again.path("package"))
+    note = _filled([*CUES["Gout"], *CUES["Asthma"]], np.random.default_rng(1))
+    answer = bundle.diagnose([note])[0]
+    assert {one.label for one in answer.differential if one.probability > 0.5} == {"Asthma", "Gout"}
+    np.testing.assert_allclose(
+        bundle.predict_proba(cohort.texts("test")[:20]),
+        found[:20],
+        atol=1e-5,
+        err_msg="served is not what was measured",
+    )
+
+
 def test_the_report_on_several_labels_says_what_is_promised(several) -> None:
     page = (several[0].path("evaluate") / "report.html").read_text(encoding="utf-8")
     for said in ("Each label is called from its own threshold on", "Of each label on its own", "All 4 labels", "Gout"):
@@ -202,8 +255,6 @@ def test_the_report_on_several_labels_says_what_is_promised(several) -> None:
 
 
 def test_a_bundle_whose_answers_are_of_one_label_is_refused(several, tmp_path) -> None:
-    import shutil
-
     from bedside.bundle.verify import list_files, sums_text
     from bedside.core.files import sha256_file
     from bedside.evaluation import Abstention
