@@ -233,7 +233,7 @@ def test_another_page_shows_the_same_curves(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY), encoding="utf-8")
     first, *curves = how_it_was_trained(tmp_path)
     assert "epoch 2 of 3" in first
-    assert "41.1 notes a second and 1,735 tokens a second" in first
+    assert "41.1" not in first  # the page of an evaluation does not depend on the speed of the machine
     assert curves == pictures(read(tmp_path, lines()), best=2)
 
 

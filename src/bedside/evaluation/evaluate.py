@@ -56,8 +56,14 @@ class Evaluation:
     abstention: Abstention | LabelAnswers
     labels: tuple[str, ...]
 
-    def save(self, folder: Path, facts: Mapping[str, str]) -> None:
-        """Write the figures, the predictions, what the bundle carries, and the report."""
+    def save(self, folder: Path, facts: Mapping[str, str], trained: Path | None = None) -> None:
+        """Write the figures, the predictions, what the bundle carries, and the report.
+
+        Args:
+            folder: where to.
+            facts: what was run.
+            trained: the run's folder, for the curves of its training.
+        """
         from bedside.evaluation.report import page
 
         metadata = {"bedside.schema": "1", "bedside.labels": json.dumps(self.labels, ensure_ascii=False)}
@@ -65,7 +71,7 @@ class Evaluation:
             self.predictions.write_parquet(temporary, metadata=metadata)
         write_json(folder / "calibration.json", self.calibration.to_json())
         write_json(folder / "abstention.json", self.abstention.to_json())
-        write_text(folder / "report.html", page(self.metrics, facts))
+        write_text(folder / "report.html", page(self.metrics, facts, trained))
         write_json(folder / "metrics.json", self.metrics)
 
 

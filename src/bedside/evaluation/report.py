@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bedside.evaluation import several_report
@@ -134,10 +135,10 @@ def varied(augmentation: Mapping[str, Any]) -> str:
     )
 
 
-def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
-    """The report as one HTML page."""
+def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | None = None) -> str:
+    """The report as one HTML page; with the run's folder, also how it was trained."""
     if metrics.get("several"):
-        return several_report.page(metrics, facts)
+        return several_report.page(metrics, facts, trained)
     from bedside import reporting as r
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
@@ -152,10 +153,20 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     _calibration(sheet, metrics)
     _each_label(sheet, metrics)
     _confusion(sheet, metrics)
+    training(sheet, trained)
     sheet.section("How the figures were made", r.facts(_methods(metrics)))
     sheet.section("What was run", r.facts([*facts.items()]))
     html: str = sheet.html()
     return html
+
+
+def training(sheet: Any, trained: Path | None) -> None:
+    """The curves of the training, where the run left any."""
+    from bedside.training.curves import how_it_was_trained
+
+    blocks = how_it_was_trained(trained) if trained else []
+    if blocks:
+        sheet.section("How it was trained", *blocks)
 
 
 def _result(sheet: Any, metrics: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ No figure here is computed a second time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
@@ -100,9 +101,10 @@ def _came(held: Mapping[str, Any], word: str) -> str:
     )
 
 
-def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
-    """The report as one HTML page."""
+def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | None = None) -> str:
+    """The report as one HTML page; with the run's folder, also how it was trained."""
     from bedside import reporting as r
+    from bedside.evaluation.report import training
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
     sheet = r.Page(
@@ -114,6 +116,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str]) -> str:
     sheet.section("Answers", r.paragraph(promise(metrics)))
     _calibration(sheet, metrics)
     _labels(sheet, metrics)
+    training(sheet, trained)
     model = metrics["test"]["model"]
     methods = [(title, model[name]["method"]) for name, title in names(metrics, full=True).items()]
     sheet.section("How the figures were made", r.facts(methods))

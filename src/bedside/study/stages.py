@@ -288,7 +288,7 @@ def _evaluate(setting: Setting) -> None:
     if chance:
         result.metrics["seeds"] = chance
     folder = setting.of("evaluate")
-    result.save(folder, facts=_facts(setting, cohort, look))
+    result.save(folder, facts=_facts(setting, cohort, look), trained=setting.of("train"))
     chain = setting.folder / EVIDENCE
     measured = {"look": look, "protocol": sha256_json(protocol.model_dump(mode="json")), **_bound(setting, folder)}
     last = evidence.read(chain)[-1]

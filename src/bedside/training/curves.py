@@ -212,6 +212,8 @@ def kept(summary: Mapping[str, Any], log: Log) -> str:
 def how_it_was_trained(folder: Path) -> list[str]:
     """The same curves for another page; none where the run has no log, such as TF-IDF.
 
+    Nothing in them depends on the machine's speed, so that a page that is made anew has the same bytes.
+
     Args:
         folder: of the run.
     """
@@ -224,12 +226,7 @@ def how_it_was_trained(folder: Path) -> list[str]:
         return []
     if log is None or "best_epoch" not in summary:
         return []
-    return [r.paragraph(f"{kept(summary, log)} {_speed(summary)}".strip()), *pictures(log, summary["best_epoch"])]
-
-
-def _speed(summary: Mapping[str, Any]) -> str:
-    told = [f"{summary[name]:,.4g} {words}" for name, words in _SPEED.items() if name in summary]
-    return f"Learning went at {' and '.join(told)}." if told else ""
+    return [r.paragraph(kept(summary, log)), *pictures(log, summary["best_epoch"])]
 
 
 def write_report(
