@@ -112,8 +112,18 @@ def pack(body: Any) -> bool:
 def unpack(body: Any) -> None:
     """Let the layers compute as transformers has it again; nothing to do where they already do."""
     for part in body.modules():
-        if isinstance(part.__dict__.get("forward"), _Stack):
+        stand_in = part.__dict__.get("forward")
+        if hasattr(stand_in, "leave"):
+            stand_in.leave()
             del part.forward
+
+
+def stack_of(body: Any) -> tuple[Any, Any]:
+    """The stack of layers of an encoder whose family is known, and its configuration; else None twice."""
+    model = getattr(body, getattr(body, "base_model_prefix", ""), body)
+    config = getattr(model, "config", None)
+    family = _FAMILIES.get(getattr(config, "model_type", ""))
+    return (None, None) if family is None else (getattr(model, family.stack), config)
 
 
 def _fits(model: Any, family: _Family) -> bool:
@@ -187,6 +197,9 @@ class _Stack:
 
     def __init__(self, layers: list[_Layer]) -> None:
         self._layers = layers
+
+    def leave(self) -> None:
+        """There is nothing to give back."""
 
     def __call__(self, hidden_states: torch.Tensor, attention_mask: Any = None, **_: Any) -> Output:
         windows, length, width = hidden_states.shape
