@@ -109,10 +109,10 @@ def test_the_seconds_are_those_of_the_whole_training(law) -> None:
     epoch = sum(machine.seconds(number) for number in range(60))
     check = sum(0.25 * machine.seconds(number) for number in range(0, 60, 10))
     true = 6 * (epoch + 40 * 0.012) + 7 * check + 0.25 * epoch
-    assert found.seconds == pytest.approx(true, rel=0.02)
+    assert found.seconds == pytest.approx(true, rel=1e-6)
     early = 4 * (epoch + 40 * 0.012) + 5 * check + 0.25 * epoch
-    assert found.seconds_low == pytest.approx(0.85 * early, rel=0.02)
-    assert found.seconds_high == pytest.approx(1.3 * true, rel=0.02)
+    assert found.seconds_low == pytest.approx(0.85 * early, rel=1e-6)
+    assert found.seconds_high == pytest.approx(1.3 * true, rel=1e-6)
 
 
 def test_the_trial_takes_a_few_batches_and_no_more() -> None:
@@ -257,7 +257,9 @@ def test_the_narrowest_control_group_counts_in_either_version(tmp_path) -> None:
     processes.write_text("5:devices:/x\n4:memory:/job\n", encoding="utf-8")
     names = {"memory__usage_in_bytes": 600, "memory__stat": "total_inactive_file 50"}
     write_group(root / "memory" / "job", memory__limit_in_bytes=2000, **names)
-    (root / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712", encoding="ascii")
+    for name, value in (("limit", "9223372036854771712"), ("usage", "700")):
+        (root / "memory" / f"memory.{name}_in_bytes").write_text(value, encoding="ascii")
+    (root / "memory" / "memory.stat").write_text("total_inactive_file 0", encoding="ascii")
     assert group_limits(processes, root) == [1450]
 
 
@@ -337,6 +339,35 @@ def test_trials_teach_nothing(cohort, tiny, tmp_path, monkeypatch) -> None:
     train(cohort, model, section, tmp_path / "without", seed=5)
     assert "estimate" not in read_json(tmp_path / "without" / "settings.json")
     assert sha256_tree(tmp_path / "with" / "model") == sha256_tree(tmp_path / "without" / "model")
+
+
+def test_a_run_that_goes_on_keeps_what_was_settled(cohort, tiny, tmp_path, monkeypatch) -> None:
+    from bedside.training.loop import Loop
+    from bedside.training.trials import Trials
+
+    model = ModelSection(base=str(tiny), window=32, overlap=4)
+    section = TrainSection(epochs=2, device="cpu", threads=1, batch_tokens=256, checkpoint_seconds=0, compile=True)
+    real = Loop._step
+
+    def killed(self, step):
+        if self.state.taken == 3:
+            raise KeyboardInterrupt
+        return real(self, step)
+
+    monkeypatch.setattr(Loop, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(cohort, model, section, tmp_path, seed=5)
+    settled = read_json(tmp_path / "settings.json")
+    assert settled["compile"]["kept"] is False
+    assert settled["compile"]["why"].startswith("not compiled: ")
+
+    def never(self):
+        raise AssertionError("a run that goes on tries nothing")
+
+    monkeypatch.setattr(Loop, "_step", real)
+    monkeypatch.setattr(Trials, "settle", never)
+    train(cohort, model, section, tmp_path, seed=5)
+    assert read_json(tmp_path / "settings.json") == settled
 
 
 def test_energy_is_read_from_the_package_and_its_memory_and_survives_a_counter_that_runs_over(tmp_path) -> None:
