@@ -52,7 +52,12 @@ class Nursery:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [*_TRIAL, "nursery"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
+            [*_TRIAL, "nursery"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what libraries say when they are imported; a trial has a file for what it says
+            text=True,
+            env=_environment(),
         )
 
     def __enter__(self) -> Nursery:
@@ -122,7 +127,8 @@ class Bench:
         twin = self.twin("undisturbed")
         ended = self.run(twin, fresh=True)
         if ended.code:
-            raise MachineError(f"Training does not even run undisturbed here: {ended.said.strip().splitlines()[-1]}")
+            last = "".join(ended.said.strip().splitlines()[-1:])
+            raise MachineError(f"Training does not run undisturbed with this seed ({last}); try another --seed.")
         self.whole = products(twin)
         lines = log_of(twin)
         self.steps = sum("step" in line for line in lines)
