@@ -45,7 +45,8 @@ def test_every_verb_has_help(verb) -> None:
 
 COMMANDS = [
     *(verb for verb in VERBS if verb not in {"models", "keys", "selftest"}),
-    *("models list", "models show", "models get", "keys list", "keys new", "keys revoke", "selftest training"),
+    *("models list", "models show", "models get", "models convert"),
+    *("keys list", "keys new", "keys revoke", "selftest training"),
 ]
 
 

@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bedside.models.catalogue import BaseModel
     from bedside.study import Study
     from bedside.study.demo import Shown
     from bedside.study.doctor import Finding
@@ -122,35 +123,74 @@ def print_demo(shown: Shown) -> None:
 
 
 def print_models() -> None:
-    """The catalogue."""
+    """The catalogue: what each model is, how large, on what terms, and whether it is at hand."""
     from bedside.models import weights
     from bedside.models.catalogue import CATALOGUE
 
-    for model in CATALOGUE:
-        at_hand = "at hand" if weights.installed(model.id) else "not at hand"
-        typer.echo(model.id)
-        prose(f"{model.title}{_size(model.parameters)}, {at_hand}: {model.use}", "    ")
-    prose("A folder with safetensors, or any Hub id of a BERT-class encoder, can be named as well.")
+    titles = {
+        "baseline": "Without a language model",
+        "encoder": "Encoders: read a note both ways at once",
+        "decoder": "Decoders (LLMs): write from left to right; a classification head reads their last token",
+    }
+    for kind, title in titles.items():
+        prose(title)
+        for model in (one for one in CATALOGUE if one.kind == kind):
+            at_hand = "at hand" if weights.installed(model.id) else "not at hand"
+            typer.echo(f"  {model.id}")
+            prose(" · ".join([*_facts(model), at_hand]), "      ")
+            prose(f"{model.title}: {model.use}", "      ")
+        typer.echo("")
+    prose(
+        "A folder with safetensors, or any Hub id of such a model, can be named as well; ? marks what is not verified."
+    )
 
 
-def print_model(name: str) -> None:
-    """One base model."""
+def _facts(model: BaseModel) -> list[str]:
+    """Size, context and licence in a few words; a question mark stands behind what was not verified."""
+    from bedside.core.files import size_text
+
+    def doubt(name: str) -> str:
+        return "?" if name in model.unverified else ""
+
+    said = []
+    if model.parameters:
+        said.append(f"{_millions(model.parameters)} parameters{doubt('parameters')}")
+    if model.bytes:
+        said.append(f"{size_text(model.bytes)}{doubt('bytes')}")
+    if model.limit:
+        said.append(f"{model.limit:,} tokens{doubt('limit')}")
+    said.append(f"{model.licence}{doubt('licence')}")
+    said += ["terms to accept"] if model.gated else []
+    return said + (["pickled: get --convert"] if model.weights == "pickle" else [])
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e9:.1f} billion" if count >= 1e9 else f"{count / 1e6:,.0f} M"
+
+
+def print_model(name: str, *, verify: bool = False) -> None:
+    """One base model: all that is known of it."""
     from bedside.core.errors import ModelError
     from bedside.models import weights
-    from bedside.models.catalogue import find
+    from bedside.models.catalogue import find, lora_targets
 
     model = find(name)
-    for key, value in vars(model).items():
-        prose(f"{value:,}" if isinstance(value, int) else str(value), " " * 12, f"{key:11} ")
+    told: dict[str, object] = {key: value for key, value in vars(model).items() if key != "unverified" and value}
+    told["gated"] = "yes: accept its terms on its page first" if model.gated else "no"
+    told["adapters"] = ", ".join(lora_targets(model.architecture) or ())
+    for key, value in told.items():
+        if value:
+            doubt = " (not verified)" if key in model.unverified else ""
+            text = f"{value:,}" if isinstance(value, int) else str(value)
+            prose(f"{text}{doubt}", " " * 14, f"{key:13} ")
     try:
         at_hand = f"in {place}" if (place := weights.locate(name)) else "needs no weights"
     except ModelError as error:
         at_hand = f"no: {error}"
-    prose(at_hand, " " * 12, f"{'at hand':11} ")
-
-
-def _size(parameters: int) -> str:
-    return f" ({parameters / 1e6:,.0f} M parameters)" if parameters else ""
+    prose(at_hand, " " * 14, f"{'at hand':13} ")
+    if verify:
+        count = weights.verify(name)
+        prose(f"{count} files are as they came" if count else "no files to verify", " " * 14, f"{'verified':13} ")
 
 
 def print_findings(findings: Sequence[Finding]) -> None:

@@ -17,6 +17,7 @@ from bedside.core.errors import ModelError
 
 _MOST = 100_000_000  # bytes of a header; the format's own limit
 _CHUNK = 1 << 20
+_NO_WEIGHTS = {"I64", "I32", "BOOL"}
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], int]:
@@ -39,8 +40,9 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def parameters(files: Sequence[Path]) -> int:
-    """How many numbers the tensors of these files hold."""
-    return sum(math.prod(about["shape"]) for path in files for about in read_header(path)[0].values())
+    """How many weights the tensors of these files hold; positions and masks, held as integers, are none."""
+    found = (about for path in files for about in read_header(path)[0].values())
+    return sum(math.prod(about["shape"]) for about in found if about["dtype"] not in _NO_WEIGHTS)
 
 
 def tensors_digest(files: Sequence[Path]) -> str:
