@@ -242,3 +242,16 @@ def test_a_log_of_another_model_is_not_shown(tmp_path: Path) -> None:
     write(tmp_path, lines())
     (tmp_path / "summary.json").write_text(json.dumps({"base": "tfidf", "kind": "tfidf"}), encoding="utf-8")
     assert how_it_was_trained(tmp_path) == []
+
+
+def test_the_report_of_an_evaluation_has_a_section_of_it(tmp_path: Path) -> None:
+    from bedside.evaluation.report import training
+
+    write(tmp_path, lines())
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY), encoding="utf-8")
+    with_run, without = r.Page("Evaluation"), r.Page("Evaluation")
+    training(with_run, tmp_path)
+    training(without, None)
+    assert "How it was trained" in with_run.html()
+    assert "kept: epoch 2, 0.750" in with_run.html()
+    assert "How it was trained" not in without.html()

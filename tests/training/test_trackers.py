@@ -335,6 +335,23 @@ def test_a_second_run_of_a_process_is_local_again(tmp_path: Path, monkeypatch: p
         assert (settings, figures) == ({"seed": str(number)}, {"loss": [(1, 0.5)]})
 
 
+def test_lines_of_the_log_stand_at_their_step(tmp_path: Path) -> None:
+    lines = [
+        {"epoch": 0, "validation_loss": 1.0},
+        {"epoch": 1, "step": 1, "loss": 0.5},
+        {"epoch": 1, "step": 2, "loss": 0.25},
+        {"epoch": 1, "validation_loss": 0.125},
+        {"epoch": 2, "step": 3, "loss": None, "fault": "the loss is nan"},
+    ]
+    with Trackers.start(["tensorboard"], tmp_path, {}, study="x", progress=Told()) as found:
+        for line in lines:
+            found.log_line(line)
+    _, figures = logged_scalars(tmp_path)
+    assert figures["loss"] == [(1, 0.5), (2, 0.25)]
+    assert figures["validation_loss"] == [(0, 1.0), (2, 0.125)]
+    assert figures["epoch"] == [(0, 0), (1, 1), (2, 1), (2, 1), (3, 2)]
+
+
 def test_what_an_earlier_run_left_is_no_part_of_this_one(tmp_path: Path) -> None:
     for value in (0.5, 0.25):
         with Trackers.start(["tensorboard"], tmp_path, {}, study="x", progress=Told()) as found:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import SimpleNamespace, TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 from bedside.core.errors import MissingExtra
 from bedside.core.progress import Progress
@@ -133,7 +133,7 @@ class Trackers:
         found._tell()
         return found
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
+    def log(self, values: Mapping[str, float | None], step: int) -> None:
         """Log figures of a step; what is no finite number is left out. Returns at once.
 
         Args:
@@ -145,6 +145,13 @@ class Trackers:
         for lane in self._lanes:
             lane.do(lambda tracker: tracker.log(numbers, step=step))
         self._tell()
+
+    def log_line(self, line: Mapping[str, Any]) -> None:
+        """Log a line of ``log.jsonl``: one of an epoch stands at the last step before it.
+
+        A run that goes on after an interruption gives its earlier lines again, so that the tracker has all of them.
+        """
+        self.log({name: value for name, value in line.items() if name != "step"}, step=line.get("step", self._step))
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Log the figures of the summary and close every tracker, within a minute altogether."""
@@ -393,7 +400,7 @@ def _without_place(text: str) -> str:
     return text.replace(str(Path.home()), "~") if len(str(Path.home())) > 1 else text
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
