@@ -13,7 +13,7 @@ taken off. Macro-F1: on the test split, after the clock; the mean over a row's t
 A row counts only where its macro-F1 is at most half a point below that of the Trainer at its best. What is finished
 is kept in ``cells.json`` in the folder, and the same command goes on from there.
 
-``--parts search`` finds the Trainer's rate on the validation split first (``RATES``); where that was not run, ``BEST``
+``--parts search`` finds the Trainer's rate on the validation split (``RATES``); where that was not run, ``BEST``
 is taken. SetFit needs a Python of its own: pip install setfit==1.2.0 'transformers<5' torch==2.13.0.
 """
 
@@ -65,8 +65,9 @@ TITLES = {
 SIZES = {"sizes": (2048, 4096), "seconds": 3600}  # of matrix products; the better one counts
 _LONG_TURN = 5.0  # seconds that a turn may take where windows are short and much goes before the first step
 NO_WHOLE = {"reference", "setfit"}  # a whole training takes too long; it is projected from the windows
-NO_WINDOWS = {"probe"}  # every note is read once; the speed is that of whole trainings
+NO_WINDOWS = {"probe", "short"}  # the speed is that of whole trainings
 SETS = {"s2d": "Symptom2Disease", "mts": "MTSamples, primary specialty", "even": "SYNTHETIC notes of 256 tokens"}
+OPTIONAL = {"trainer-still", "setfit"}  # only where --rows names them
 EVEN_ROWS = ("products", "trainer", "full")
 
 
@@ -144,16 +145,25 @@ class Training:
         """Seconds between two moments in which it was not stopped."""
         return end - start - sum(max(min(end, b) - max(start, a), 0.0) for a, b in self.stops)
 
-    def turn(self, window: float) -> None:
-        """Let it work until it has trained for a window; less where its work ends, or where it does something else."""
+    def turn(self, window: float, repeats: int) -> None:
+        """Let it work until it has trained for a window, or, where whole trainings are asked for, until they are done.
+
+        A turn ends only between steps or trainings: what a row measures before its first step is not disturbed.
+        """
         self.go()
-        began = time.monotonic()
-        while not self.ended and time.monotonic() - began < max(3 * window, _LONG_TURN):
-            time.sleep(0.05)
+        begin, began = len(self.stamps), time.monotonic()
+        while not self.ended:
+            time.sleep(min(0.2, window))
             self.catch_up()
-            seconds, notes = trained(self.stamps, began)
-            if seconds >= window:
+            new = self.stamps[begin:]
+            seconds, notes = trained(new)
+            if seconds >= window and self.row not in NO_WINDOWS:
                 self.windows.append(notes / seconds)
+                break
+            if self.row in NO_WINDOWS and len(self.whole()) >= repeats:
+                break
+            between = bool(new) and new[-1]["kind"] in {"step", "score"}
+            if between and time.monotonic() - began > max(3 * window, _LONG_TURN):
                 break
         self.catch_up()
         if not self.ended:
@@ -179,13 +189,11 @@ class Training:
         return [one for one in found if "test" in one]
 
 
-def trained(stamps: list[dict[str, Any]], since: float) -> tuple[float, float]:
-    """Seconds between steps of one training, and the notes learned from in them, since a moment."""
+def trained(stamps: list[dict[str, Any]]) -> tuple[float, float]:
+    """Seconds between steps of one training, and the notes learned from in them."""
     seconds = notes = 0.0
     last: dict[str, Any] | None = None
     for one in stamps:
-        if one["t"] < since:
-            continue
         if one["kind"] == "step":
             if last is not None:
                 seconds, notes = seconds + one["t"] - last["t"], notes + one["notes"] - last["notes"]
@@ -217,7 +225,7 @@ def measure(trainings: list[Training], options: argparse.Namespace) -> Iterator[
         left = list(trainings)
         while left:
             for one in left:
-                one.turn(options.window)
+                one.turn(options.window, options.repeats)
                 said = f"{options.set} {one.row}: {len(one.windows)} windows, {len(one.whole())} trainings"
                 print(said, [round(rate, 1) for rate in one.windows], file=sys.stderr, flush=True)
             ready = [one for one in left if finished(one, options)]
@@ -355,8 +363,17 @@ def prepare_set(options: argparse.Namespace) -> None:
     parts = ("train", "validation", "test")
     texts = {part: cohort.texts(part) for part in parts}
     targets = {part: cohort.targets(part).tolist() for part in parts}
-    whole = {"labels": list(cohort.labels), "texts": texts, "targets": targets}
+    whole = {"labels": list(cohort.labels), "texts": texts, "targets": targets, "tokens": _lengths(texts, options)}
     (place / "texts.json").write_text(json.dumps(whole), encoding="utf-8")
+
+
+def _lengths(texts: dict[str, list[str]], options: argparse.Namespace) -> dict[str, float]:
+    """Tokens of a training note on average: all of them, and where notes are cut as the Trainer's rows do."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(options.base)
+    lengths = [len(ids) for ids in tokenizer(texts["train"], truncation=False, verbose=False)["input_ids"]]
+    return {"whole": statistics.mean(lengths), "cut": statistics.mean(min(one, LIMIT) for one in lengths)}
 
 
 def _few(frame: Any) -> Any:
@@ -412,7 +429,7 @@ class Row:
     def of(cls, name: str, cell: dict[str, Any], notes: int) -> Row:
         """From a finished cell; ``notes`` of the training split."""
         seconds = [one["seconds"] for one in cell["trainings"]]
-        rates = cell["windows"] or [notes / one for one in seconds]
+        rates = cell["windows"] or [notes * cell["settings"].get("epochs", 1) / one for one in seconds]
         speed = statistics.median(rates)
         spread = f"{min(rates):.1f} to {max(rates):.1f}, n = {len(rates)}"
         scores = [one["test"] for one in cell["trainings"]]
@@ -435,10 +452,16 @@ def table(name: str, cells: Cells, folder: Path) -> None:
     found = cells.of("rows", name)
     if "trainer" not in found:
         return
-    notes = len(json.loads((folder / "cohorts" / name / "texts.json").read_text())["targets"]["train"])
+    prepared = json.loads((folder / "cohorts" / name / "texts.json").read_text(encoding="utf-8"))
+    notes, lengths = len(prepared["targets"]["train"]), prepared["tokens"]
     rows = {row: Row.of(row, found[row], notes) for row in TITLES if row in found}
     best = rows["trainer"]
-    print(f"\n## {SETS[name]}: {notes:,} notes to learn from\n")
+    print(
+        f"\n## {SETS[name]}\n\n{notes:,} notes to learn from, {len(prepared['targets']['test'])} to test on, ", end=""
+    )
+    print(
+        f"{len(prepared['labels'])} labels; {lengths['whole']:.0f} tokens a note, {lengths['cut']:.0f} cut at {LIMIT}\n"
+    )
     print(
         "| row | notes/s (windows) | × (b) | seconds, whole | (b)'s / its | macro-F1, test | points from (b) | counts |"
     )
@@ -522,9 +545,11 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="the folder with symptom2disease/ and mtsamples/")
     parser.add_argument("--folder", type=Path, required=True, help="for cohorts, logs and what is finished")
     parser.add_argument("--base", help="a folder with a BERT; builtin:minilm if not given")
-    parser.add_argument("--parts", nargs="+", default=["search", "rows"], choices=["search", "rows", "show"])
+    parser.add_argument("--parts", nargs="+", default=["rows"], choices=["search", "rows", "show"])
     parser.add_argument("--sets", nargs="+", default=["s2d", "mts", "even"], choices=list(SETS))
-    parser.add_argument("--rows", nargs="+", default=list(TITLES), choices=list(TITLES))
+    parser.add_argument(
+        "--rows", nargs="+", default=[row for row in TITLES if row not in OPTIONAL], choices=list(TITLES)
+    )
     parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="of the search")
     parser.add_argument("--window", type=float, default=60.0, help="seconds")
     parser.add_argument("--repeats", type=int, default=3, help="windows of a row, at least")

@@ -109,8 +109,8 @@ def trainer(order: dict[str, Any], seed: int, *, reference: bool = False) -> Non
         stamp("end")
         scores = {}
         for split in ("validation", "test"):
-            called = loop.predict(rows(split)).predictions.argmax(axis=1).tolist()
-            scores[split] = macro_f1(table.targets[split], called)
+            found = loop.predict(rows(split))  # in an order of its own, that of lengths
+            scores[split] = macro_f1(found.label_ids.tolist(), found.predictions.argmax(axis=1).tolist())
     stamp("score", **scores)
 
 

@@ -94,13 +94,14 @@ def rows():
 def options(benchmark, tiny, shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("quick")
     asked = ["--quick", "--data", str(shared_data), "--base", str(tiny), "--folder", str(folder)]
+    asked += ["--rows", *benchmark.TITLES]
     found = benchmark.arguments(asked)
     found.set = "s2d"
     benchmark.prepare_set(found)
     return found
 
 
-@pytest.mark.parametrize("row", ["reference", "trainer", "trainer-still", "full", "short", "probe"])
+@pytest.mark.parametrize("row", ["reference", "trainer", "trainer-still", "full", "short", "lora", "probe"])
 def test_every_row_trains_and_stamps_what_it_does(row, benchmark, rows, options, capsys) -> None:
     _, order = benchmark.orders(options, benchmark.Cells(options.folder / "cells.json"))[row]
     rows.WORK[order["work"]](order, 7)
@@ -126,6 +127,22 @@ def test_notes_of_the_even_set_are_all_of_256_tokens(benchmark, options, tiny) -
         "trainer",
         "full",
     }
+
+
+def test_the_trainer_learns_and_is_scored_by_the_notes_own_labels(benchmark, rows, options, capsys, tmp_path) -> None:
+    _, order = benchmark.orders(options, benchmark.Cells(options.folder / "cells.json"))["trainer"]
+    whole = json.loads(Path(order["texts"]).read_text())
+    says = ["acne pimples skin", "high fever chills", "itching rash on the skin", "headache and fever"]
+    targets = [number % 2 for number in range(40)]
+    texts = [" ".join([says[number % 4]] * (1 + number % 7)) for number in range(40)]  # of several lengths
+    parts = ("train", "validation", "test")
+    told = {"labels": ["skin", "fever"], "texts": dict.fromkeys(parts, texts), "targets": dict.fromkeys(parts, targets)}
+    assert whole.keys() >= told.keys()
+    (tmp_path / "texts.json").write_text(json.dumps(told))
+    settings = {"batch": 8, "rate": 1e-2, "epochs": 12}
+    rows.trainer({**order, "texts": str(tmp_path / "texts.json"), "settings": settings}, 7)
+    score = json.loads(capsys.readouterr().out.splitlines()[-1][1:])
+    assert score["test"] > 0.9  # by chance, 0.5
 
 
 def test_matrix_products_are_stamped(benchmark, rows, capsys) -> None:
@@ -155,8 +172,8 @@ def test_a_window_counts_from_step_to_step_of_one_training(benchmark) -> None:
     steps = [("step", 1.0, 10), ("step", 2.0, 20), ("end", 5.0, None), ("run", 6.0, None), ("step", 9.0, 1)]
     steps += [("step", 10.0, 6)]
     stamps = [{"kind": kind, "t": moment, "notes": notes} for kind, moment, notes in steps]
-    assert benchmark.trained(stamps, 0.0) == (2.0, 15.0)
-    assert benchmark.trained(stamps, 1.5) == (1.0, 5.0)
+    assert benchmark.trained(stamps) == (2.0, 15.0)
+    assert benchmark.trained(stamps[1:]) == (1.0, 5.0)
 
 
 def test_a_row_counts_to_half_a_point_below_the_trainer(benchmark) -> None:
