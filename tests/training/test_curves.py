@@ -179,6 +179,14 @@ def test_any_range_can_be_drawn(values: list[float]) -> None:
     assert min(grid) - 0.1 <= min(places) <= max(places) <= max(grid) + 0.1
 
 
+def test_small_numbers_at_an_axis_are_short() -> None:
+    figure = r.lines([r.Curve("a", [(1, 2e-4), (2, 5e-5)])], "t", "x", "y", "")
+    found = re.findall(r'text-anchor="end">([^<]+)<', figure)
+    assert [float(one) for one in found] == sorted(map(float, found))
+    assert "1.5e-4" in found
+    assert max(map(len, found)) <= 6
+
+
 def test_a_long_run_makes_a_short_page(tmp_path: Path) -> None:
     figure = pictures(read(tmp_path, lines(60_000)), best=2)[0]
     assert len(figure) < 30_000

@@ -182,7 +182,7 @@ def lines(
     parts = [_text(_AXIS, 12, up)]
     for tick in ticks:
         _, y = place(left, tick)
-        parts += [_line(_AXIS, y, _AXIS + _PLOT, y, "var(--line)"), _text(_AXIS - 5, y + 4, f"{tick:g}", "end")]
+        parts += [_line(_AXIS, y, _AXIS + _PLOT, y, "var(--line)"), _text(_AXIS - 5, y + 4, _number(tick), "end")]
     for tick in [one for one in _ticks(left, right, whole=True) if left <= one <= right]:
         x, _ = place(tick, low)
         parts += [_line(x, floor, x, floor + 4), _text(x, floor + 16, f"{tick:,g}", "middle")]
@@ -215,6 +215,14 @@ def _stroke(x: float, y: float, *, main: bool) -> str:
 
 def _ring(x: float, y: float) -> str:
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="none" stroke="var(--other)" stroke-width="2"/>'
+
+
+def _number(value: float) -> str:
+    """A tick's number in few letters: ``0.25``, ``1.5e-4``."""
+    if not value or abs(value) >= 0.001:
+        return f"{value:g}"
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits.removesuffix('.0')}e{int(power)}"
 
 
 def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
