@@ -251,6 +251,7 @@ def _train(setting: Setting) -> None:
         protocol.train,
         folder,
         seed=protocol.study.seed,
+        study=protocol.study.name,
         progress=setting.progress,
     )
 

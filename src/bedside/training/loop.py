@@ -12,7 +12,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +125,7 @@ class Loop:
         self.network, self.optimiser = self.accelerator.prepare(material.network, optimiser)
         self.forward = self.network  # or what was compiled of it
         self.settled: dict[str, Any] = {}
+        self.tell: Callable[[Mapping[str, float], int], None] = lambda _values, _step: None
         self.checkpoints = Checkpoints(folder / "checkpoints", identity)
         self.saved = time.monotonic()
         self.best_is_saved = False
@@ -188,12 +189,17 @@ class Loop:
             found = head.fit(given, self.objective.targets, labels, strength=strength, with_bias=last.bias is not None)
             logits = beside @ found.weight.T + (found.bias if last.bias is not None else 0.0)
             tried.append((self.objective.score(_from_logits(logits, self.objective.several)), found))
-            self.state.log.append({"epoch": 0, "strength": strength, **self._scores(tried[-1][0])})
+            self._note({"epoch": 0, "strength": strength, **self._scores(tried[-1][0])})
         score, found = max(tried, key=lambda one: (one[0].value, -one[0].loss))
         found.put(last)
         self.state.seen, self.state.tokens = len(material.notes), int(material.notes.lengths().sum())
         self.write_log()
         return Best(0, score, frozenset(), self._weights())
+
+    def _note(self, line: dict[str, Any]) -> None:
+        """Add a line to the log, and tell its figures to the trackers."""
+        self.state.log.append(line)
+        self.tell({name: value for name, value in line.items() if name != "step"}, self.state.taken)
 
     def write_log(self) -> None:
         """Write the lines so far to ``log.jsonl``."""
@@ -217,7 +223,7 @@ class Loop:
             value, rate = self._step(step), self.schedule.get_last_lr()[0]
             state.seconds += time.monotonic() - began
             state.position += 1
-            state.log.append({"epoch": state.epoch, "step": state.taken, "loss": value, "rate": rate})
+            self._note({"epoch": state.epoch, "step": state.taken, "loss": value, "rate": rate})
             task.advance()
             task.note(f"loss {value:.3f}")
             self._save()
@@ -367,7 +373,7 @@ class Loop:
             )
         found = self._joined(found)
         score = self.objective.score(found)
-        state.log.append({"epoch": state.epoch, **self._scores(score)})
+        self._note({"epoch": state.epoch, **self._scores(score)})
         self.network.train()
         if self.best is not None and not score.better_than(self.best.score):
             state.waited += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from bedside.training import processes
 if TYPE_CHECKING:
     from bedside.data import Cohort
     from bedside.models import Diagnoser
+    from bedside.training.loop import Loop
 
 SEEDS = "seeds"
 _NOT_OF_THE_RESULT = {"trackers", "checkpoint_seconds", "seeds"}  # keys that do not change what is learned
@@ -34,14 +36,23 @@ def train(
     folder: Path,
     *,
     seed: int,
+    study: str = "study",
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Train a model on the training split and keep the best by the validation split.
 
-    Writes ``model`` (a saved diagnoser), ``log.jsonl``, ``settings.json`` and ``summary.json`` to ``folder``, and with
-    adapters ``adapter`` in PEFT's form. With several seeds, ``seeds/2``, ``seeds/3`` … hold the same of the others;
-    what is kept as ``model`` is always that of the study's own seed, because to choose the best of them would be to fit
-    the validation split. A run that was interrupted goes on where its newest checkpoint left off.
+    Writes ``model`` (a saved diagnoser), ``log.jsonl``, ``settings.json``, ``summary.json`` and ``report.html`` to
+    ``folder``, and with adapters ``adapter`` in PEFT's form. With several seeds, ``seeds/2``, ``seeds/3`` … hold the
+    same of the others; what is kept as ``model`` is always that of the study's own seed, because to choose the best of
+    them would be to fit the validation split. A run that was interrupted goes on where its newest checkpoint left off.
+
+    Args:
+        cohort: prepared.
+        model, section: of the protocol.
+        folder: of the run.
+        seed: of everything that is drawn.
+        study: its name, for trackers and the report.
+        progress: told what happens.
 
     Returns:
         The summary: epochs, the best one, validation figures, speed.
@@ -51,7 +62,10 @@ def train(
         MachineError: there is no space for the weights, or no memory for one note.
     """
     from bedside.models import weights
+    from bedside.training.curves import write_report
+    from bedside.training.trackers import require_installed
 
+    require_installed(section.trackers)
     place = weights.locate(model.base)
     if place is None:
         return _train_tfidf(cohort, model, folder, progress)
@@ -66,7 +80,7 @@ def train(
         own = seed if number == 0 else derive(seed, SEEDS, str(number + 1)) % 2**31
         if section.seeds > 1:
             progress.say(f"      seed {number + 1} of {section.seeds}")
-        summaries.append(_train_once(cohort, model, section, one, place=place, seed=own, progress=progress))
+        summaries.append(_Run(cohort, model, section, one, place, own, study, progress).train())
     if section.seeds > 1:
         summaries[0]["seeds"] = _spread(summaries)
     processes.wait_for_all()
@@ -74,76 +88,127 @@ def train(
         for one in places:
             shutil.rmtree(one / "checkpoints", ignore_errors=True)
         write_json(folder / "summary.json", summaries[0])
+        settings = read_json(folder / "settings.json")
+        write_report(folder, summaries[0], settings, study, synthetic=bool(cohort.report.get("synthetic")))
     processes.wait_for_all()
     return summaries[0]
 
 
-def _train_once(
-    cohort: Cohort,
-    model: ModelSection,
-    section: TrainSection,
-    folder: Path,
-    *,
-    place: Path,
-    seed: int,
-    progress: Progress,
-) -> dict[str, Any]:
-    """One run; one that was finished before others were interrupted is not done again."""
-    from bedside.training.energy import Meter
-    from bedside.training.loop import Loop
-    from bedside.training.material import Material
-    from bedside.training.objective import Objective
+@dataclass(frozen=True)
+class _Run:
+    """One run from one seed."""
 
-    identity = _identity(cohort, model, section, place, seed)
-    done = _finished(folder, identity)
-    if done is not None:
-        return done
-    processes.wait_for_all()  # none may begin to write while another still looks whether there is anything to do
-    start = time.monotonic()
-    objective = Objective(cohort, section)
-    material = Material.of(cohort, model, section, place, folder=folder, seed=seed, progress=progress)
-    with material.scratch:
-        loop = Loop(material, objective, section, folder, identity=identity, seed=seed, progress=progress)
+    cohort: Cohort
+    model: ModelSection
+    section: TrainSection
+    folder: Path
+    place: Path
+    seed: int
+    study: str
+    progress: Progress
+
+    def train(self) -> dict[str, Any]:
+        """Train; a run that was finished before others were interrupted is not done again."""
+        from bedside.training.loop import Loop
+        from bedside.training.material import Material
+        from bedside.training.objective import Objective
+        from bedside.training.trackers import Trackers
+
+        identity = self._identity()
+        done = _finished(self.folder, identity)
+        if done is not None:
+            return done
+        processes.wait_for_all()  # none may begin to write while another still looks whether there is anything to do
+        start = time.monotonic()
+        cohort, section = self.cohort, self.section
+        objective = Objective(cohort, section)
+        material = Material.of(
+            cohort, self.model, section, self.place, folder=self.folder, seed=self.seed, progress=self.progress
+        )
+        with material.scratch:
+            loop = Loop(
+                material, objective, section, self.folder, identity=identity, seed=self.seed, progress=self.progress
+            )
+            settings = self._settings(loop)
+            with Trackers.start(
+                section.trackers, self.folder, settings, study=self.study, progress=self.progress
+            ) as trackers:
+                loop.tell = trackers.log
+                summary = {"base": self.model.base, "identity": identity, **self._learn(loop), **settings}
+                trackers.finish(summary)
+        summary["seconds"] = round(time.monotonic() - start, 1)
+        if processes.is_first():
+            write_json(self.folder / "summary.json", summary)
+        return summary
+
+    def _settings(self, loop: Loop) -> dict[str, Any]:
+        """What was chosen, written down before the first step."""
         settled = loop.settle()
         settings = {
-            **material.settings(),
+            **loop.material.settings(),
             **settled,
-            "method": section.method,
+            "method": self.section.method,
             "learning_rate": loop.rate,
-            "class_weights": objective.weights is not None,
-            "seed": seed,
+            "class_weights": loop.objective.weights is not None,
+            "seed": self.seed,
         }
         if processes.is_first():
-            write_json(folder / "settings.json", settings)
-        progress.say(f"      on {material.device} in {material.precision}, {len(material.notes):,} notes")
+            write_json(self.folder / "settings.json", settings)
+        material = loop.material
+        self.progress.say(f"      on {material.device} in {material.precision}, {len(material.notes):,} notes")
+        return settings
+
+    def _learn(self, loop: Loop) -> dict[str, Any]:
+        """The training itself, what it leaves in the folder, and its figures."""
+        from bedside.training.energy import Meter
+
+        material, objective, state = loop.material, loop.objective, loop.state
+        probe = self.section.method == "probe"
         with Meter(material.device) as meter:  # what the estimate is of, without the trials
-            best = loop.probe() if section.method == "probe" else loop.run()
+            best = loop.probe() if probe else loop.run()
             state = loop.state
-            if section.method in {"lora", "qlora"} and processes.is_first():
-                _save_adapter(material, folder)
-            trained = material.diagnoser(cohort.labels, several=objective.several)
+            if self.section.method in {"lora", "qlora"} and processes.is_first():
+                _save_adapter(material, self.folder)
+            trained = material.diagnoser(self.cohort.labels, several=objective.several)
             if processes.is_first():
-                _save(trained, folder / "model")
-    spent = max(state.seconds, 1e-9)
-    summary = {
-        "base": model.base,
-        "kind": trained.kind,
-        "identity": identity,
-        "epochs": state.epoch - 1 if section.method != "probe" else 0,
-        "best_epoch": best.epoch,
-        f"validation_{objective.measure}": best.score.value,
-        "validation_loss": best.score.loss,
-        **({"notes_per_second": round(state.seen / spent, 1)} if state.taken else {}),
-        **({"tokens_per_second": round(state.tokens / spent)} if state.taken else {}),
-        "windows": int(material.notes.counts().sum()),
-        "notes_of_several_windows": int((material.notes.counts() > 1).sum()),
-        **settings,
-        "took": meter.took().to_json(),
-        "seconds": round(time.monotonic() - start, 1),
-    }
-    if processes.is_first():
-        write_json(folder / "summary.json", summary)
-    return summary
+                _save(trained, self.folder / "model")
+        spent = max(state.seconds, 1e-9)
+        speed = {
+            "notes_per_second": round(state.seen / spent, 1),
+            "tokens_per_second": round(state.tokens / spent),
+        }
+        return {
+            "kind": trained.kind,
+            "epochs": 0 if probe else state.epoch - 1,
+            "best_epoch": best.epoch,
+            f"validation_{objective.measure}": best.score.value,
+            "validation_loss": best.score.loss,
+            **(speed if state.taken else {}),
+            "windows": int(material.notes.counts().sum()),
+            "notes_of_several_windows": int((material.notes.counts() > 1).sum()),
+            "took": meter.took().to_json(),
+        }
+
+    def _identity(self) -> str:
+        """A hash of everything that a run depends on."""
+        import importlib.metadata
+
+        cohort = self.cohort
+        cases = {
+            split: [cohort.texts(split), cohort.part(split)["label"].to_list()] for split in ("train", "validation")
+        }
+        files = sorted(file for file in self.place.iterdir() if file.suffix in {".json", ".safetensors"})
+        return sha256_json(
+            {
+                "model": self.model.model_dump(mode="json"),
+                "train": self.section.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT),
+                "seed": self.seed,
+                "labels": list(cohort.labels),
+                "cases": sha256_json(cases),
+                "base": {file.name: _fingerprint(file) for file in files},
+                "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft")},
+            }
+        )
 
 
 def _save(model: Diagnoser, folder: Path) -> None:
@@ -168,25 +233,6 @@ def _finished(folder: Path, identity: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if found.get("identity") == identity else None
-
-
-def _identity(cohort: Cohort, model: ModelSection, section: TrainSection, place: Path, seed: int) -> str:
-    """A hash of everything that a run depends on."""
-    import importlib.metadata
-
-    cases = {split: [cohort.texts(split), cohort.part(split)["label"].to_list()] for split in ("train", "validation")}
-    files = sorted(file for file in place.iterdir() if file.suffix in {".json", ".safetensors"})
-    return sha256_json(
-        {
-            "model": model.model_dump(mode="json"),
-            "train": section.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT),
-            "seed": seed,
-            "labels": list(cohort.labels),
-            "cases": sha256_json(cases),
-            "base": {file.name: _fingerprint(file) for file in files},
-            "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft")},
-        }
-    )
 
 
 def _fingerprint(file: Path) -> str:
