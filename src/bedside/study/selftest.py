@@ -142,13 +142,20 @@ def selftest_training(
         if size.base:
             large = Bench(place / "base", seed, nursery, progress)
             large.make(size.notes, size.base, _MINILM)
-        return (
-            _kills(large, size.kills, size.base or "a tiny encoder with random weights"),
-            _save_faults(small, size.faults),
-            _losses(small, size.losses),
-            *_memory(small),
-            *_processes(small),
-        )
+        found = []
+        for check in _checks(small, large, size):
+            progress.say(f"{check.passed}/{check.of} {check.name}")
+            found.append(check)
+        return tuple(found)
+
+
+def _checks(small: Bench, large: Bench, size: Size) -> Iterator[Check]:
+    """Every check, one after another."""
+    yield _kills(large, size.kills, size.base or "a tiny encoder with random weights")
+    yield _save_faults(small, size.faults)
+    yield _losses(small, size.losses)
+    yield from _memory(small)
+    yield from _processes(small)
 
 
 def _kills(bench: Bench, count: int, base: str) -> Check:
