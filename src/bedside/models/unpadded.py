@@ -99,7 +99,8 @@ def _attend(
         rows = one.new_zeros(windows * length, heads, size).index_copy(0, real, one.squeeze(0).transpose(0, 1))
         padded.append(rows.view(windows, length, heads, size).transpose(1, 2))
     mask = None if tokens == windows * length else kept[:, None, None, :]
-    read = nn.functional.scaled_dot_product_attention(*padded, attn_mask=mask, dropout_p=dropout, scale=scaling)
+    q, k, v = padded
+    read = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
     return read.transpose(1, 2).reshape(windows * length, heads, size).index_select(0, real).unsqueeze(0), None
 
 
