@@ -131,7 +131,7 @@ def one_memory(windows: int, precision: str, checkpointed: bool, options: argpar
     import torch
 
     from bedside.models import weights
-    from bedside.models.network import build_network, load_body, quiet_libraries
+    from bedside.models.network import build_network, load_body, quiet_libraries, set_dropout
     from bedside.models.packed import pack
 
     quiet_libraries()
@@ -139,6 +139,7 @@ def one_memory(windows: int, precision: str, checkpointed: bool, options: argpar
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     body = load_body(weights.locate(BASE), pooling="mean", labels=24, device="cpu", pretrained=True, padding=0)
+    set_dropout(body, 0.0)
     if checkpointed:
         body.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     pack(body)  # as training does; it leaves a body with gradient checkpointing as it is

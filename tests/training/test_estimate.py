@@ -212,7 +212,7 @@ def test_a_training_that_does_not_fit_is_told_every_way_out_and_what_it_saves() 
     assert warning == (
         "Memory will probably not hold this training: it takes about 492.0 MB more, and 100.0 MB are free. "
         'Ways out, with what each would save: train.method = "lora" (160.0 MB); train.batch_tokens = 1024 (150.0 MB); '
-        "train.gradient_checkpointing = true (182.4 MB, at a third more time); "
+        "train.gradient_checkpointing = true (up to 182.4 MB, at about half more time); "
         "a smaller base model (20 MB for each million weights fewer)."
     )
 
