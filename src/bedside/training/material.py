@@ -116,10 +116,8 @@ class Material:
             from bedside.models import adapters
 
             body = adapters.attach(body, section)
-        if device == "cpu" and not section.compile:  # a compiler is to see the layers as transformers has them
-            from bedside.models.packed import pack
-
-            pack(body)
+        if not section.compile:  # a compiler is to see the layers as transformers has them
+            _quicken(body, device)
         network = build_network(body, len(cohort.labels), pooling, model.windows)
         if section.method == "full":
             freeze(network, section.freeze)
@@ -190,6 +188,17 @@ def _read_at_once(limit: int, config: Any) -> int:
     """Tokens that a model takes at once; RoBERTa's kin count positions from behind the padding token."""
     shifted = getattr(config, "model_type", "") in {"roberta", "longformer", "xlm-roberta", "camembert", "mpnet"}
     return limit - 2 if shifted else limit
+
+
+def _quicken(body: Any, device: str) -> None:
+    """Let an encoder that can do so leave padding out of its layers; any other stays as it is."""
+    from bedside.models.packed import pack
+    from bedside.models.unpadded import leave_padding_out
+
+    if device == "cpu":
+        pack(body)
+    elif device == "cuda":
+        leave_padding_out(body)
 
 
 def _body(
