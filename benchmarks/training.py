@@ -98,7 +98,7 @@ class Training:
         threads = {name: str(order["threads"]) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
         quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
         command = [python, str(HERE / "training_rows.py"), json.dumps(order)]
-        with (folder / f"{row}.log").open("w") as log:
+        with (folder / f"{Path(order['cohort']).name}-{row}.log").open("w") as log:
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **threads, **quiet}
             )
@@ -233,7 +233,8 @@ def measure(trainings: list[Training], options: argparse.Namespace) -> Iterator[
             for one in ready:
                 one.end()
                 if not one.whole() and not one.windows:
-                    print(f"{one.row} FAILED: see {options.folder / one.row}.log", file=sys.stderr, flush=True)
+                    log = options.folder / f"{options.set}-{one.row}.log"
+                    print(f"{one.row} FAILED: see {log}", file=sys.stderr, flush=True)
                     continue
                 yield one
     finally:
