@@ -125,7 +125,7 @@ class Loop:
         self.network, self.optimiser = self.accelerator.prepare(material.network, optimiser)
         self.forward = self.network  # or what was compiled of it
         self.settled: dict[str, Any] = {}
-        self.tell: Callable[[Mapping[str, float], int], None] = lambda _values, _step: None
+        self.tell: Callable[[Mapping[str, Any]], None] = lambda _line: None
         self.checkpoints = Checkpoints(folder / "checkpoints", identity)
         self.saved = time.monotonic()
         self.best_is_saved = False
@@ -197,9 +197,9 @@ class Loop:
         return Best(0, score, frozenset(), self._weights())
 
     def _note(self, line: dict[str, Any]) -> None:
-        """Add a line to the log, and tell its figures to the trackers."""
+        """Add a line to the log, and tell it to the trackers."""
         self.state.log.append(line)
-        self.tell({name: value for name, value in line.items() if name != "step"}, self.state.taken)
+        self.tell(line)
 
     def write_log(self) -> None:
         """Write the lines so far to ``log.jsonl``."""

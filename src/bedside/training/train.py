@@ -133,7 +133,9 @@ class _Run:
             with Trackers.start(
                 section.trackers, self.folder, settings, study=self.study, progress=self.progress
             ) as trackers:
-                loop.tell = trackers.log
+                for line in loop.state.log:  # of a run that goes on, so that what is logged there is whole
+                    trackers.log_line(line)
+                loop.tell = trackers.log_line
                 summary = {"base": self.model.base, "identity": identity, **self._learn(loop), **settings}
                 trackers.finish(summary)
         summary["seconds"] = round(time.monotonic() - start, 1)
