@@ -10,6 +10,7 @@ demo: $(VENV)/.installed
 
 test: check
 	$(BIN)/bedside models get builtin:minilm
+	$(BIN)/bedside models get builtin:smollm2
 	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.installed

@@ -235,7 +235,7 @@ class Loop:
         """Learn from one step; returns its loss."""
         self.state.taken += 1
         value = self._gradient(step)
-        norm = float(self.accelerator.clip_grad_norm_(self.network.parameters(), _CLIP))
+        norm = self._clip()
         if not math.isfinite(value) or not math.isfinite(norm):
             self._stop(
                 value if not math.isfinite(value) else norm, of="loss" if not math.isfinite(value) else "gradient"
@@ -247,6 +247,16 @@ class Loop:
         self.state.seen += len(notes)
         self.state.tokens += int(self.material.notes.lengths()[notes].sum())
         return value
+
+    def _clip(self) -> float:
+        """Shorten the gradient to a norm of one where it is longer; returns the norm. Most steps need no change."""
+        from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+        trained = [value for value in self.plain.parameters() if value.grad is not None]
+        norm = get_total_norm([value.grad for value in trained])
+        if not float(norm) <= _CLIP:
+            clip_grads_with_norm_(trained, _CLIP, norm)
+        return float(norm)
 
     def _stop(self, value: float, of: str) -> None:
         """Stop at a value that is no number, visibly, with nothing exported."""

@@ -111,7 +111,7 @@ class Material:
         )
         vocabulary.shrink(body)
         if section.gradient_checkpointing:
-            body.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            body.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
         if section.method in {"lora", "qlora"}:
             from bedside.models import adapters
 
