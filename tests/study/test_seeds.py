@@ -45,3 +45,19 @@ def test_the_spread_over_seeds_is_that_of_their_figures(labels, tmp_path) -> Non
     assert found["values"] == pytest.approx([by_hand(kept), by_hand(other)], abs=1e-12)
     assert found["standard_deviation"] == pytest.approx(np.std(found["values"], ddof=1))
     assert found["measure"] == ("mean_average_precision" if cohort.several else "macro_f1")
+
+
+def test_the_report_says_how_far_the_seed_moves_the_figure() -> None:
+    from bedside.evaluation.report import by_chance
+
+    said = by_chance({"measure": "macro_f1", "values": [0.9, 0.92], "mean": 0.91, "standard_deviation": 0.014})
+    assert said.startswith("Trained from 2 seeds, the macro-F1 on the test split is 0.900, 0.920: mean 0.910")
+
+
+def test_a_page_is_written_with_the_seeds_and_without_a_run() -> None:
+    from bedside import reporting
+    from bedside.evaluation.report import training
+
+    sheet = reporting.Page("t", "s", "")
+    training(sheet, None, {"measure": "macro_f1", "values": [0.9, 0.92], "mean": 0.91, "standard_deviation": 0.014})
+    assert "Trained from 2 seeds" in sheet.html()

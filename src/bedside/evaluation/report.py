@@ -153,18 +153,32 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     _calibration(sheet, metrics)
     _each_label(sheet, metrics)
     _confusion(sheet, metrics)
-    training(sheet, trained)
+    training(sheet, trained, metrics.get("seeds"))
     sheet.section("How the figures were made", r.facts(_methods(metrics)))
     sheet.section("What was run", r.facts([*facts.items()]))
     html: str = sheet.html()
     return html
 
 
-def training(sheet: Any, trained: Path | None) -> None:
-    """The curves of the training, where the run left any."""
+def by_chance(seeds: Mapping[str, Any]) -> str:
+    """How far the seed alone moves the figure on the test split."""
+    name = seeds["measure"].replace("_", " ").replace("macro f1", "macro-F1")
+    values = ", ".join(f"{value:.3f}" for value in seeds["values"])
+    return (
+        f"Trained from {len(seeds['values'])} seeds, the {name} on the test split is {values}: mean "
+        f"{seeds['mean']:.3f}, standard deviation {seeds['standard_deviation']:.3f}. The first is the model of this "
+        "report; none was chosen by its figure."
+    )
+
+
+def training(sheet: Any, trained: Path | None, seeds: Mapping[str, Any] | None) -> None:
+    """The curves of the training, where the run left any, and how other seeds fared."""
+    from bedside import reporting as r
     from bedside.training.curves import how_it_was_trained
 
     blocks = how_it_was_trained(trained) if trained else []
+    if seeds:
+        blocks.append(r.paragraph(by_chance(seeds)))
     if blocks:
         sheet.section("How it was trained", *blocks)
 

@@ -116,7 +116,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     sheet.section("Answers", r.paragraph(promise(metrics)))
     _calibration(sheet, metrics)
     _labels(sheet, metrics)
-    training(sheet, trained)
+    training(sheet, trained, metrics.get("seeds"))
     model = metrics["test"]["model"]
     methods = [(title, model[name]["method"]) for name, title in names(metrics, full=True).items()]
     sheet.section("How the figures were made", r.facts(methods))
