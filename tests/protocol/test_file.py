@@ -96,3 +96,11 @@ def test_a_folder_without_a_protocol_and_foreign_bytes(tmp_path: Path) -> None:
     (tmp_path / "protocol.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ProtocolError, match="is not UTF-8"):
         load(tmp_path / "protocol.toml")
+
+
+def test_where_a_training_is_logged_does_not_redo_it() -> None:
+    from bedside.protocol import TrainSection
+
+    plain = TrainSection().digest()
+    assert TrainSection(trackers=["wandb"], checkpoint_seconds=5).digest() == plain
+    assert TrainSection(epochs=2).digest() != plain

@@ -83,6 +83,8 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
 def print_next(study: Study, until: str | None) -> None:
     """Where the reports lie, and what comes next."""
     typer.echo(f"Data report:   {study.path('prepare') / 'report.html'}")
+    if (study.path("train") / "report.html").is_file():
+        typer.echo(f"Training:      {study.path('train') / 'report.html'}")
     if (study.path("evaluate") / "report.html").is_file():
         typer.echo(f"Evaluation:    {study.path('evaluate') / 'report.html'}")
     folder = typed(study.folder)

@@ -387,6 +387,10 @@ class TrainSection(Section):
     device: str = Field("auto", min_length=1, description="'auto' (cuda, mps, cpu: it says which), or one of them")
     threads: int = Field(0, ge=0, description="CPU threads; 0 takes all cores")
 
+    def digest(self) -> str:
+        """The SHA-256 of what changes the result; where it is logged, and how often it is saved, do not."""
+        return sha256_json(self.model_dump(mode="json", exclude={"trackers", "checkpoint_seconds"}))
+
 
 class AugmentSection(Section):
     """Varied copies of the training cases. Numbers, units, negations and sides are never altered."""
