@@ -56,6 +56,9 @@ def test_two_processes_learn_what_one_does_and_survive_a_kill(cohort, tiny, tmp_
     assert killed.returncode != 0
     assert list((tmp_path / "killed" / "checkpoints").glob("step-*"))
     assert not (tmp_path / "killed" / "model").exists()
+    # Now and then only, by a clock: the processes must agree when, or one would wait for the other for ever.
+    seldom = section.model_copy(update={"checkpoint_seconds": 0.05})
+    (tmp_path / "arguments").write_bytes(pickle.dumps((cohort, model, seldom)))
     resumed = together(tmp_path, tmp_path / "killed")
     assert resumed.returncode == 0, resumed.stderr
     again = load_file(tmp_path / "killed" / "model" / "model.safetensors")
