@@ -88,6 +88,25 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(cohort, tiny, tmp
     assert sha256_tree(tmp_path / "other" / "model")["model.safetensors"] != first["model.safetensors"]
 
 
+def test_precision_is_not_what_another_training_of_this_process_left(cohort, tiny, tmp_path, monkeypatch) -> None:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    settled = {}
+    try:
+        for name in ("before", "after", "launched"):
+            AcceleratorState._reset_state()
+            if name == "after":
+                Accelerator(cpu=True, mixed_precision="bf16")
+            if name == "launched":
+                monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+            run(cohort, tiny, tmp_path / name, epochs=1)
+            settled[name] = sha256_tree(tmp_path / name / "model")["model.safetensors"]
+    finally:
+        AcceleratorState._reset_state()
+    assert len(set(settled.values())) == 1
+
+
 def test_a_step_of_several_batches_is_a_step_of_one(cohort, tiny, tmp_path) -> None:
     losses = {}
     for name, tokens in (("one", 100_000), ("several", 64)):

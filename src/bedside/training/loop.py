@@ -106,7 +106,6 @@ class Loop:
         progress: Progress,
     ) -> None:
         import torch
-        from accelerate import Accelerator
 
         self.material, self.objective, self.section = material, objective, section
         self.folder, self.seed, self.progress = folder, seed, progress
@@ -114,7 +113,7 @@ class Loop:
         self.steps = section.epochs * len(self.plan.steps(1))
         self.state = State(limit=section.batch_tokens)
         self.best: Best | None = None
-        self.accelerator = Accelerator(cpu=material.device == "cpu")
+        self.accelerator = _accelerator(material.device)
         _refuse_shards(self.accelerator)
         material.network.to(self.accelerator.device)
         self.rate = rate_of(section, sum(value.numel() for value in material.network.parameters()))
@@ -540,6 +539,20 @@ class Loop:
             value = names[weight]
             device = value.device if kept.ndim or self.material.device == "cuda" else "cpu"
             states.setdefault(value, {})[key] = kept.to(device)
+
+
+def _accelerator(device: str) -> Any:
+    """What places the network on a device and speaks to the other processes; precision is left to this loop.
+
+    Its state is shared by all of a process: where another library has trained before, or ``accelerate launch`` was told
+    a precision, it would lay its own autocast over the fp32 that was asked for.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import is_initialized
+
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=None if is_initialized() else "no")
+    accelerator.native_amp, accelerator.scaler = False, None
+    return accelerator
 
 
 def _refuse_shards(accelerator: Any) -> None:
