@@ -14,7 +14,10 @@ A row counts only where its macro-F1 is at most half a point below that of the T
 is kept in ``cells.json`` in the folder, and the same command goes on from there.
 
 ``--parts search`` finds the Trainer's rate on the validation split (``RATES``); where that was not run, ``BEST``
-is taken. SetFit needs a Python of its own: pip install setfit==1.2.0 'transformers<5' torch==2.13.0.
+is taken. A row named in ``--no-whole`` is not trained to its end: its seconds are projected from its windows, and
+``--parts scores`` trains it once for its macro-F1, at whatever speed.
+
+SetFit needs a Python of its own: pip install setfit==1.2.0 'transformers<5' torch==2.13.0.
 """
 
 from __future__ import annotations
@@ -66,6 +69,7 @@ SIZES = {"sizes": (2048, 4096), "seconds": 3600}  # of matrix products; the bett
 _LONG_TURN = 5.0  # seconds that a turn may take where windows are short and much goes before the first step
 NO_WHOLE = {"reference", "setfit"}  # a whole training takes too long; it is projected from the windows
 NO_WINDOWS = {"probe", "short"}  # the speed is that of whole trainings
+EPOCHS = {"reference": 3, "trainer": 5, "full": 6, "lora": 6}  # of rows whose seconds can be projected
 SETS = {"s2d": "Symptom2Disease", "mts": "MTSamples, primary specialty", "even": "SYNTHETIC notes of 256 tokens"}
 OPTIONAL = {"trainer-still", "setfit"}  # only where --rows names them
 EVEN_ROWS = ("products", "trainer", "full")
@@ -214,7 +218,8 @@ def finished(training: Training, options: argparse.Namespace) -> bool:
     if training.row in NO_WINDOWS:
         return len(whole) >= options.repeats
     windows = len(training.windows) >= options.repeats
-    return windows and (bool(whole) or training.row in NO_WHOLE | {"products"} or options.set == "even")
+    projected = NO_WHOLE | {"products"} | set(options.no_whole)
+    return windows and (bool(whole) or training.row in projected or options.set == "even")
 
 
 def measure(trainings: list[Training], options: argparse.Namespace) -> Iterator[Training]:
@@ -317,6 +322,23 @@ def search(options: argparse.Namespace, cells: Cells) -> None:
         (only,) = training.whole()
         cells.keep(key, {"settings": settings, "validation": only["validation"], "seconds": only["seconds"]})
         print(f"{options.set} rate {rate:g}: {only['validation']:.4f}", file=sys.stderr, flush=True)
+
+
+def score(options: argparse.Namespace, cells: Cells) -> None:
+    """Train once, for their macro-F1 alone, the rows whose windows are measured and whose whole training is not."""
+    for row, (python, order) in orders(options, cells).items():
+        cell, key = cells.of("rows", options.set).get(row), f"scores/{options.set}/{row}"
+        if not cell or cell["trainings"] or key in cells.found or row in NO_WHOLE:
+            continue
+        training = Training.start(row, python, {**order, "runs": 1}, options.folder)
+        try:
+            training.process.wait()
+        finally:
+            training.end()
+        training.settle()
+        (only,) = training.whole()
+        cells.keep(key, only["test"])
+        print(f"{options.set} {row}: {only['test']:.4f}", file=sys.stderr, flush=True)
 
 
 def compare(options: argparse.Namespace, cells: Cells) -> None:
@@ -427,16 +449,16 @@ class Row:
     scores: str
 
     @classmethod
-    def of(cls, name: str, cell: dict[str, Any], notes: int) -> Row:
-        """From a finished cell; ``notes`` of the training split."""
+    def of(cls, name: str, cell: dict[str, Any], notes: int, score: float | None = None) -> Row:
+        """From a finished cell; ``notes`` of the training split, ``score`` of a training that was not timed."""
         seconds = [one["seconds"] for one in cell["trainings"]]
         rates = cell["windows"] or [notes * cell["settings"].get("epochs", 1) / one for one in seconds]
         speed = statistics.median(rates)
         spread = f"{min(rates):.1f} to {max(rates):.1f}, n = {len(rates)}"
-        scores = [one["test"] for one in cell["trainings"]]
+        scores = [one["test"] for one in cell["trainings"]] or ([] if score is None else [score])
         projected = not seconds
-        if name == "reference" and projected:
-            seconds = [3 * notes / speed]
+        if projected and name in EPOCHS:
+            seconds = [cell["settings"].get("epochs", EPOCHS[name]) * notes / speed]
         return cls(
             name,
             speed,
@@ -455,7 +477,8 @@ def table(name: str, cells: Cells, folder: Path) -> None:
         return
     prepared = json.loads((folder / "cohorts" / name / "texts.json").read_text(encoding="utf-8"))
     notes, lengths = len(prepared["targets"]["train"]), prepared["tokens"]
-    rows = {row: Row.of(row, found[row], notes) for row in TITLES if row in found}
+    scored = cells.of("scores", name)
+    rows = {row: Row.of(row, found[row], notes, scored.get(row)) for row in TITLES if row in found}
     best = rows["trainer"]
     print(
         f"\n## {SETS[name]}\n\n{notes:,} notes to learn from, {len(prepared['targets']['test'])} to test on, ", end=""
@@ -546,7 +569,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="the folder with symptom2disease/ and mtsamples/")
     parser.add_argument("--folder", type=Path, required=True, help="for cohorts, logs and what is finished")
     parser.add_argument("--base", help="a folder with a BERT; builtin:minilm if not given")
-    parser.add_argument("--parts", nargs="+", default=["rows"], choices=["search", "rows", "show"])
+    parser.add_argument("--parts", nargs="+", default=["rows"], choices=["search", "rows", "scores", "show"])
     parser.add_argument("--sets", nargs="+", default=["s2d", "mts", "even"], choices=list(SETS))
     parser.add_argument(
         "--rows", nargs="+", default=[row for row in TITLES if row not in OPTIONAL], choices=list(TITLES)
@@ -554,6 +577,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="of the search")
     parser.add_argument("--window", type=float, default=60.0, help="seconds")
     parser.add_argument("--repeats", type=int, default=3, help="windows of a row, at least")
+    parser.add_argument(
+        "--no-whole", nargs="+", default=[], choices=list(EPOCHS), help="rows of which windows are enough"
+    )
     parser.add_argument("--threads", type=int, default=2, help="of each row")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--python-of-peers", help="a Python that has SetFit; its rows are left out if not given")
@@ -575,6 +601,8 @@ def main() -> None:
             search(options, cells)
         if "rows" in options.parts:
             compare(options, cells)
+        if "scores" in options.parts:
+            score(options, cells)
     show(options, cells)
 
 
