@@ -458,7 +458,7 @@ class Row:
         scores = [one["test"] for one in cell["trainings"]] or ([] if score is None else [score])
         projected = not seconds
         if projected and name in EPOCHS:
-            seconds = [cell["settings"].get("epochs", EPOCHS[name]) * notes / speed]
+            seconds = [cell.get("settings", {}).get("epochs", EPOCHS[name]) * notes / speed]
         return cls(
             name,
             speed,
