@@ -578,7 +578,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--window", type=float, default=60.0, help="seconds")
     parser.add_argument("--repeats", type=int, default=3, help="windows of a row, at least")
     parser.add_argument(
-        "--no-whole", nargs="+", default=[], choices=list(EPOCHS), help="rows of which windows are enough"
+        "--no-whole", nargs="+", default=[], choices=list(TITLES), help="rows of which windows are enough"
     )
     parser.add_argument("--threads", type=int, default=2, help="of each row")
     parser.add_argument("--seed", type=int, default=42)
