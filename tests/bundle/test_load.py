@@ -12,7 +12,10 @@ from small_model import NOTE, reseal
 
 from bedside.bundle import Bundle
 from bedside.core.errors import BundleError, ModelError
+from bedside.evaluation.cant_miss import Alarm, Alarms
+from bedside.evaluation.conformal import Sets
 from bedside.protocol import PackageSection
+from bedside.serving.schema import Prediction
 
 
 def test_an_answer_has_the_fields_of_the_interface_and_no_others(folder: Path) -> None:
@@ -113,3 +116,25 @@ def test_what_is_no_probability_is_never_answered(folder: Path) -> None:
 
     with pytest.raises(ModelError, match="no probability"):
         dataclasses.replace(bundle, diagnoser=Broken(bundle.diagnoser)).diagnose([NOTE])
+
+
+def test_a_label_not_to_be_missed_is_shown_whatever_its_rank_and_a_set_goes_with_each_answer(folder: Path) -> None:
+    bundle = Bundle.load(folder)
+    row = bundle.predict_proba([NOTE])[0]
+    last = int(row.argmin())
+    rules = dataclasses.replace(
+        bundle.abstention,
+        sets=Sets(0.9, tuple(sorted(row.tolist(), reverse=True)[1] for _ in row), (), 90),
+        alarms=Alarms(0.95, 0.95, (Alarm(last, float(row[last]), 70, 0), Alarm(int(row.argmax()), None, 12, 0))),
+    )
+    (folder / "abstention.json").write_text(json.dumps(rules.to_json()), encoding="utf-8")
+    reseal(folder)
+    body = Bundle.load(folder).diagnose([NOTE], top_k=1)[0].to_json()
+    assert [(one["rank"], one["cant_miss"]) for one in body["differential"]] == [(1, True), (3, True)]
+    assert [one["alarm"] for one in body["differential"]] == [False, True]
+    assert body["prediction_set"] == {
+        "labels": [bundle.labels[index] for index in np.argsort(-row)[:2]],
+        "coverage": 0.9,
+    }
+    assert any("of 59 calibration cases that have it, 12 are there" in warning for warning in body["warnings"])
+    Prediction.model_validate({"prediction_id": "p", "elapsed_ms": 1, **body})

@@ -17,7 +17,8 @@ ICD_10_CM = "http://hl7.org/fhir/sid/icd-10-cm"
 class Suggestion:
     """One diagnosis of a differential: its calibrated probability, and its ICD-10-CM code if there is one.
 
-    Where a case may have several, ``decision`` is ``yes`` or ``unsure``.
+    Where a case may have several, ``decision`` is ``yes`` or ``unsure``. Where the study names labels that must not be
+    missed, ``cant_miss`` says whether this is one, and ``alarm`` whether it reaches the threshold of its own.
     """
 
     rank: int
@@ -26,6 +27,8 @@ class Suggestion:
     probability: float
     code: str | None = None
     decision: str | None = None
+    cant_miss: bool | None = None
+    alarm: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The suggestion as JSON."""
@@ -39,7 +42,19 @@ class Suggestion:
             body["codes"] = [{"system": ICD_10_CM, "code": self.code}]
         if self.decision is not None:
             body["decision"] = self.decision
+        if self.cant_miss is not None:
+            body["cant_miss"] = self.cant_miss
+        if self.alarm is not None:
+            body["alarm"] = self.alarm
         return body
+
+
+@dataclass(frozen=True)
+class PredictionSet:
+    """The labels that hold the true one with the promised coverage, the likeliest first."""
+
+    labels: tuple[str, ...]
+    coverage: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,9 @@ class Answer:
 
     Where a case may have several diagnoses, the differential is no ranking whose probabilities sum to 1: it holds every
     diagnosis answered yes, then those left open; ``decisions`` counts all of them. Entropy and margin are of a
-    choice of one, and absent.
+    choice of one, and absent, and so is the prediction set.
+
+    A label that must not be missed and reaches its threshold is in the differential whatever its rank.
     """
 
     status: str
@@ -81,6 +98,7 @@ class Answer:
     reasons: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     decisions: Decisions | None = None
+    prediction_set: PredictionSet | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer as the body that the server sends and ``predict`` writes."""
@@ -91,6 +109,11 @@ class Answer:
         }
         if self.decisions is not None:
             body["decisions"] = asdict(self.decisions)
+        if self.prediction_set is not None:
+            body["prediction_set"] = {
+                "labels": list(self.prediction_set.labels),
+                "coverage": self.prediction_set.coverage,
+            }
         if self.uncertainty is not None:
             body["uncertainty"] = {"entropy": self.uncertainty.entropy, "margin": self.uncertainty.margin}
         body["input"] = {"words": self.words, "truncated": self.truncated}

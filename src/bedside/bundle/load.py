@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.bundle.answer import Answer, Decisions, Suggestion, Uncertainty
+from bedside.bundle.answer import Answer, Decisions, PredictionSet, Suggestion, Uncertainty
 from bedside.bundle.verify import verify_bundle
 from bedside.bundle.write import SCHEMA
 from bedside.core.errors import BundleError, ModelError
@@ -108,6 +108,8 @@ class Bundle:
             warnings.append("draft bundle: no intended use was stated (package.intended_use)")
         if self.info["provenance"].get("synthetic") is True:
             warnings.append("synthetic training data: not for patients")
+        if self.abstention.alarms is not None:
+            warnings += self.abstention.alarms.refusals(self.labels)
         return tuple(warnings)
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -177,19 +179,45 @@ class Bundle:
             truncated=self.diagnoser.kind not in _READ_WHOLE,
             reasons=tuple((reason.code, reason.message) for reason in decision.reasons),
             warnings=self.warnings,
+            prediction_set=None if silent else self._prediction_set(row),
         )
 
+    def _prediction_set(self, row: NDArray[np.float64]) -> PredictionSet | None:
+        """The labels of the note's prediction set, the likeliest first; None where the bundle promises none."""
+        sets = getattr(self.abstention, "sets", None)
+        if sets is None:
+            return None
+        inside = sets.members(row[None])[0]
+        order = [index for index in np.argsort(-row, kind="stable").tolist() if inside[index]]
+        return PredictionSet(tuple(self.labels[index] for index in order), sets.coverage)
+
+    def _raised(self, row: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """[labels] the labels that must not be missed and reach their threshold."""
+        alarms = self.abstention.alarms
+        return np.zeros(len(row), dtype=bool) if alarms is None else np.asarray(alarms.raised(row[None])[0])
+
     def _differential(self, row: NDArray[np.float64], shown: int) -> tuple[Suggestion, ...]:
-        """The likeliest labels, most likely first; equal ones in the order of the labels."""
-        order = np.argsort(-row, kind="stable")[:shown]
-        return tuple(self._suggestion(rank, index, row) for rank, index in enumerate(order.tolist(), start=1))
+        """The likeliest labels, most likely first, and behind them, with their ranks, those that must not be missed.
+
+        Equal ones stand in the order of the labels.
+        """
+        raised = self._raised(row)
+        return tuple(
+            self._suggestion(rank, index, row)
+            for rank, index in enumerate(np.argsort(-row, kind="stable").tolist(), start=1)
+            if rank <= shown or raised[index]
+        )
 
     def _yes_and_unsure(self, row: NDArray[np.float64], shown: int) -> tuple[tuple[Suggestion, ...], Decisions]:
-        """Every label answered yes, every other one that is called, and the likeliest left open up to ``shown``."""
-        from bedside.evaluation.label_answers import NO, YES
+        """Every label answered yes, every other one that is called, and the likeliest left open up to ``shown``.
+
+        One that must not be missed and reaches its threshold is left open rather than answered no, and always shown.
+        """
+        from bedside.evaluation.label_answers import NO, UNSURE, YES
 
         answers = cast("LabelAnswers", self.abstention)  # load refuses a bundle with anything else
-        states, called = answers.states(row[None])[0], answers.called(row[None])[0]
+        states, called = answers.states(row[None])[0], answers.called(row[None])[0] | self._raised(row)
+        states[(states == NO) & self._raised(row)] = UNSURE
         order = np.lexsort((-row, ~called, states != YES))
         kept = [index for index in order.tolist() if states[index] != NO][: max(shown, int(called.sum()))]
         differential = tuple(
@@ -200,7 +228,8 @@ class Bundle:
         return differential, Decisions(yes, no, len(row) - yes - no)
 
     def _suggestion(self, rank: int, index: int, row: NDArray[np.float64], decision: str | None = None) -> Suggestion:
-        entry = self.label_entries[index]
+        entry, alarms = self.label_entries[index], self.abstention.alarms
+        must_not = None if alarms is None else index in alarms.numbers
         return Suggestion(
             rank=rank,
             label=entry["label"],
@@ -208,6 +237,8 @@ class Bundle:
             probability=float(row[index]),
             code=next((one["code"] for one in entry.get("codes", [])), None),
             decision=decision,
+            cant_miss=must_not,
+            alarm=bool(self._raised(row)[index]) if must_not else None,
         )
 
 

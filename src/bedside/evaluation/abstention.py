@@ -2,8 +2,9 @@
 
 The threshold is certified by Learn then Test (Angelopoulos et al. 2021): thresholds are tried from the strictest that
 has enough cases to be certified at all downward, each with an exact binomial test, and the search stops at the first
-that fails, so the search itself needs no correction. One case of each patient or duplicate cluster enters, because
-the test needs independent cases.
+that fails, so the search itself needs no correction. Where there are many calibration cases it has several starts, so
+that an error among the surest is not its end. One case of each patient or duplicate cluster enters, because the test
+needs independent cases.
 """
 
 from __future__ import annotations
@@ -11,12 +12,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from bedside.evaluation.cant_miss import Alarms
+    from bedside.evaluation.conformal import Sets
+
 Floats = NDArray[np.float64]
+_STARTS = 4
+_MANY = 4  # times the fewest cases that can be certified, from which on several starts cost less than they gain
+_FEWEST_SEEN = 20  # cases from which a share of errors is taken for an estimate of further cases
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,10 @@ class Abstention:
         answered: of them, at or above the threshold.
         errors: of those, wrong.
         fewest_words: a note with fewer is not answered.
+        would_do: about how many calibration cases would certify the bound at the errors seen; None where it is
+            certified, or where no number would.
+        sets: the prediction sets, where they were fitted.
+        alarms: the labels that must not be missed, where there are any.
     """
 
     threshold: float | None
@@ -56,6 +68,9 @@ class Abstention:
     answered: int
     errors: int
     fewest_words: int
+    would_do: int | None = None
+    sets: Sets | None = None
+    alarms: Alarms | None = None
 
     @classmethod
     def certify(
@@ -82,8 +97,11 @@ class Abstention:
         chosen = one_of_each(clusters, seed)
         top = probabilities[chosen].max(axis=1)
         wrong = probabilities[chosen].argmax(axis=1) != targets[chosen]
-        threshold, answered, errors = certified(top, wrong, max_error, confidence)
-        return cls(threshold, max_error, confidence, len(chosen), answered, errors, fewest_words)
+        # How many starts depends on the number of cases alone, never on what was wrong.
+        starts = _STARTS if len(chosen) >= _MANY * least_cases(max_error, confidence) else 1
+        threshold, answered, errors = certified(top, wrong, max_error, confidence, starts=starts, cases=len(chosen))
+        more = None if threshold is not None else cases_that_would_do(top, wrong, max_error, confidence)
+        return cls(threshold, max_error, confidence, len(chosen), answered, errors, fewest_words, more)
 
     def decide(self, probabilities: Floats, words: Sequence[int]) -> list[Decision]:
         """A decision for each note, from its calibrated probabilities [notes, labels] and its number of words."""
@@ -107,16 +125,69 @@ class Abstention:
         bound = f"no threshold could be certified for at most {self.max_error:.0%} wrong"
         if self.cases < least:
             return f"{bound}: {least - self.cases} more calibration cases without an error would be needed"
-        return f"{bound} on {self.cases} calibration cases: the model errs too often even where it is surest"
+        on = f"{bound} on {self.cases} calibration cases"
+        if self.would_do is None:
+            return f"{on}: the model errs too often even where it is surest"
+        return f"{on}; at the errors seen, about {self.would_do} would do"
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"method": "learn-then-test, exact binomial, one case of each cluster", **asdict(self)}
+        """As JSON; what was not fitted is absent."""
+        body = {"method": "learn-then-test, exact binomial, one case of each cluster", **asdict(self)}
+        for name in ("sets", "alarms"):
+            del body[name]
+        return {**body, **more_to_json(self.sets, self.alarms)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Abstention:
-        """From :meth:`to_json`."""
-        return cls(**{name: value[name] for name in cls.__dataclass_fields__})
+        """From :meth:`to_json`; files of versions that knew less are read on."""
+        plain = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        return cls(**plain | more_from_json(value))
+
+
+def more_to_json(sets: Sets | None, alarms: Alarms | None) -> dict[str, Any]:
+    """Prediction sets and can't-miss thresholds as JSON; what there is not is absent."""
+    return {name: one.to_json() for name, one in (("sets", sets), ("alarms", alarms)) if one is not None}
+
+
+def more_from_json(value: dict[str, Any]) -> dict[str, Any]:
+    """From :func:`more_to_json`."""
+    from bedside.evaluation.cant_miss import Alarms
+    from bedside.evaluation.conformal import Sets
+
+    readers: tuple[tuple[str, Any], ...] = (("sets", Sets), ("alarms", Alarms))
+    return {name: reader.from_json(value[name]) for name, reader in readers if name in value}
+
+
+def cases_that_would_do(scores: Floats, wrong: NDArray[np.bool_], max_error: float, confidence: float) -> int | None:
+    """About how many calibration cases would certify the bound, were further ones as often wrong as those seen.
+
+    An estimate and no promise: the shares of errors come from the same cases.
+
+    Args:
+        scores: [cases] the surest highest.
+        wrong: [cases] whether the answer would be wrong.
+        max_error, confidence: the contract.
+
+    Returns:
+        The least such number over all thresholds with some cases above them; None where none would do.
+    """
+    from scipy.stats import norm
+
+    order = np.argsort(-scores, kind="stable")
+    errors = np.cumsum(wrong[order])
+    answered = np.arange(1, len(scores) + 1)
+    seen = answered >= min(_FEWEST_SEEN, len(scores))
+    # One error more than seen: a run without an error is no proof that there will be none.
+    rate = (errors + 1) / (answered + 1)
+    good = seen & (rate < max_error)
+    if not good.any():
+        return None
+    z = float(norm.ppf(confidence))
+    needed = (
+        z * np.sqrt(max_error * (1 - max_error)) / (max_error - rate[good])
+    ) ** 2  # answered cases at which the share seen lies so far below the bound (normal approximation)
+    total = np.maximum(needed, least_cases(max_error, confidence)) / (answered[good] / len(scores))
+    return int(np.ceil(total.min()))
 
 
 def least_cases(max_error: float, confidence: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,11 @@ from bedside.core.files import atomic_path, write_json, write_text
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
 from bedside.evaluation.abstention import Abstention
+from bedside.evaluation.answering import answered
 from bedside.evaluation.calibration import Calibration
-from bedside.evaluation.figures import Measured, compare, confusion, measure, too_few
+from bedside.evaluation.cant_miss import Alarms, numbers_of
+from bedside.evaluation.conformal import Sets
+from bedside.evaluation.figures import Measured, compare, confusion, measure
 from bedside.evaluation.label_answers import LabelAnswers
 from bedside.evaluation.label_calibration import LabelCalibration
 from bedside.metrics import (
@@ -103,6 +106,7 @@ def evaluate(
             fewest_words=_fewest_words(cohort), seed=seed, progress=progress,
         )  # fmt: skip
         return Evaluation(found.metrics, found.predictions, found.calibration, found.answers, cohort.labels)
+    numbers_of(answer.cant_miss, cohort.labels)  # refused before a model is asked
     every = {"model": model, **baselines}
     calibrations: dict[str, Calibration] = {}
     tests: dict[str, Measured] = {}
@@ -128,6 +132,7 @@ def evaluate(
         fewest_words=_fewest_words(cohort),
         seed=derive(seed, "abstention"),
     )
+    certified = replace(certified, **_sets_and_alarms(cohort, calibrations["model"], raws["model"], answer, seed))
     clusters = _clusters(cohort, "test")
     resamples = Resamples.of(clusters, section.resamples, derive(seed, "bootstrap"))
     figures, drawn = {}, {}
@@ -152,7 +157,7 @@ def evaluate(
         },
         "calibration": _calibration(calibrations, tests["model"], resamples, section.confidence),
         "distribution": _distribution(tests["model"]),
-        "abstention": _abstention(certified, tests["model"], cohort, resamples.clusters, section.confidence),
+        "abstention": answered(certified, tests["model"], _words(cohort, "test"), resamples, section.confidence),
         "ceiling": cohort.report.get("contradictions", {}).get("ceiling"),
     }
     predictions = _predictions(cohort, raws["model"], raws["tfidf"], calibrations)
@@ -167,8 +172,33 @@ def _clusters(cohort: Cohort, split: str) -> list[object]:
 
 def _fewest_words(cohort: Cohort) -> int:
     """The 1st percentile of the lengths of the training notes, in words."""
-    words = [len(text.split()) for text in cohort.texts("train")]
-    return int(np.percentile(words, _SHORTEST_PERCENT, method="lower"))
+    return int(np.percentile(_words(cohort, "train"), _SHORTEST_PERCENT, method="lower"))
+
+
+def _words(cohort: Cohort, split: str) -> list[int]:
+    return [len(text.split()) for text in cohort.texts(split)]
+
+
+def _sets_and_alarms(
+    cohort: Cohort, calibration: Calibration, raw: Mapping[str, Any], answer: AnswerSection, seed: int
+) -> dict[str, Any]:
+    """Prediction sets, and the thresholds of labels that must not be missed, from the calibration split."""
+    probabilities, targets = calibration.apply(raw["calibration"]), cohort.targets("calibration")
+    clusters = _clusters(cohort, "calibration")
+    found: dict[str, Any] = {
+        "sets": Sets.fit(probabilities, targets, clusters, coverage=answer.coverage, seed=derive(seed, "sets"))
+    }
+    if answer.cant_miss:
+        found["alarms"] = Alarms.certify(
+            probabilities,
+            targets[:, None] == np.arange(len(cohort.labels)),
+            clusters,
+            numbers_of(answer.cant_miss, cohort.labels),
+            min_sensitivity=answer.min_sensitivity,
+            confidence=answer.confidence,
+            seed=derive(seed, "alarms"),
+        )
+    return found
 
 
 def _calibration(
@@ -218,35 +248,6 @@ def _distribution(model: Measured) -> dict[str, Any]:
         "did_not": [int(count) for count in no],
         "confidence": [int(count) for count in np.histogram(model.probabilities.max(axis=1), edges)[0]],
     }
-
-
-def _abstention(
-    certified: Abstention, model: Measured, cohort: Cohort, clusters: Ints, confidence: float
-) -> dict[str, Any]:
-    """What the certified threshold does on the test split."""
-    words = [len(text.split()) for text in cohort.texts("test")]
-    decisions = certified.decide(model.probabilities, words)
-    answered = np.asarray([one.status == "ok" for one in decisions], dtype=bool)
-    wrong = ~model.right[answered]
-    count, errors = len(wrong), int(wrong.sum())
-    body: dict[str, Any] = {
-        "certificate": certified.to_json(),
-        "answered": count,
-        "of": len(decisions),
-        "errors": errors,
-    }
-    if count:
-        low, high = clustered_exact_interval(wrong, clusters[answered], confidence)
-        body["error"] = {
-            "value": errors / count,
-            "low": low,
-            "high": high,
-            "n": count,
-            "events": errors,
-            "method": "Clopper–Pearson at the effective number of cases",
-            "too_few": too_few(count, count),
-        }
-    return body
 
 
 def _predictions(

@@ -13,13 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.evaluation.abstention import Decision, Reason, certified, least_cases, one_of_each, shared, too_short
+from bedside.evaluation.abstention import (
+    Decision,
+    Reason,
+    certified,
+    least_cases,
+    more_from_json,
+    more_to_json,
+    one_of_each,
+    shared,
+    too_short,
+)
 from bedside.evaluation.label_calibration import labels_with_few_events
+
+if TYPE_CHECKING:
+    from bedside.evaluation.cant_miss import Alarms
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -42,6 +55,7 @@ class LabelAnswers:
         confidence: of each certificate.
         cases: independent calibration cases.
         fewest_words: a note with fewer is not answered.
+        alarms: the labels that must not be missed, where there are any.
     """
 
     threshold: tuple[float, ...]
@@ -52,6 +66,7 @@ class LabelAnswers:
     confidence: float
     cases: int
     fewest_words: int
+    alarms: Alarms | None = None
 
     @classmethod
     def certify(
@@ -133,12 +148,15 @@ class LabelAnswers:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
-        return {"method": METHOD, **asdict(self), "counts": [list(one) for one in self.counts]}
+        body = {"method": METHOD, **asdict(self), "counts": [list(one) for one in self.counts]}
+        del body["alarms"]
+        return {**body, **more_to_json(None, self.alarms)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> LabelAnswers:
         """From :meth:`to_json`."""
-        fields = {name: value[name] for name in cls.__dataclass_fields__}
+        fields = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
+        fields |= more_from_json(value)
         fields["counts"] = tuple(tuple(one) for one in value["counts"])
         return cls(**fields | {name: tuple(value[name]) for name in ("threshold", "yes", "no")})
 

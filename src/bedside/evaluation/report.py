@@ -140,6 +140,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     if metrics.get("several"):
         return several_report.page(metrics, facts, trained)
     from bedside import reporting as r
+    from bedside.evaluation.answering_report import when_it_answers
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
     sheet = r.Page(
@@ -151,6 +152,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     if "augmentation" in metrics:
         sheet.section("Varied copies of the training cases", r.paragraph(varied(metrics["augmentation"])))
     _calibration(sheet, metrics)
+    when_it_answers(sheet, metrics)
     _each_label(sheet, metrics)
     _confusion(sheet, metrics)
     training(sheet, trained, metrics.get("seeds"))
@@ -396,11 +398,26 @@ def _checks(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
+def _uncertified(certificate: Mapping[str, Any]) -> str:
+    """That no threshold could be certified, and about how many cases would do."""
+    from bedside.evaluation.abstention import least_cases
+
+    bound, cases = certificate["max_error"], certificate["cases"]
+    least = least_cases(bound, certificate["confidence"])
+    said = f"No threshold could be certified for at most {bound:.0%} wrong, so every answer is marked low_confidence. "
+    if cases < least:
+        return f"{said}{cases:,} calibration cases are there; {least:,} without an error would do."
+    more = certificate.get("would_do")
+    if more is None:
+        return f"{said}The model errs too often even where it is surest, whatever the number of cases."
+    return f"{said}{cases:,} calibration cases are there; at the errors seen, about {more:,} would do."
+
+
 def _answers(held: Mapping[str, Any]) -> tuple[str, str, str]:
     """What the certified threshold does."""
     certificate = held["certificate"]
     if certificate["threshold"] is None:
-        return "WARN", "Answers", "No threshold could be certified, so every answer is marked low_confidence."
+        return "WARN", "Answers", _uncertified(certificate)
     interval = f" (error {with_interval(held['error'])})" if "error" in held else ""
     return (
         "INFO",

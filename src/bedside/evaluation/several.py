@@ -6,7 +6,7 @@ Everything that is chosen is chosen on the calibration split; the test split is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from bedside.core.progress import SILENT, Progress
 from bedside.core.seeds import derive
+from bedside.evaluation.answering import alarms_raised
+from bedside.evaluation.cant_miss import Alarms, numbers_of
 from bedside.evaluation.figures import too_few
 from bedside.evaluation.label_answers import NO, UNSURE, YES, LabelAnswers, best_thresholds
 from bedside.evaluation.label_calibration import LabelCalibration
@@ -67,6 +69,7 @@ def evaluate_several(
     progress: Progress = SILENT,
 ) -> Found:
     """Measure a model beside its baselines; see :func:`bedside.evaluation.evaluate`."""
+    numbers_of(answer.cant_miss, cohort.labels)  # refused before a model is asked
     every = {"model": model, **baselines}
     truth = {split: cohort.target_matrix(split) == 1 for split in ("calibration", "test")}
     asked = _ask(cohort, every, truth["calibration"], progress)
@@ -80,6 +83,17 @@ def evaluate_several(
         fewest_words=fewest_words,
         seed=derive(seed, "abstention"),
     )
+    if answer.cant_miss:
+        alarms = Alarms.certify(
+            asked["model"].fitted["calibration"],
+            truth["calibration"],
+            groups["calibration"],
+            numbers_of(answer.cant_miss, cohort.labels),
+            min_sensitivity=answer.min_sensitivity,
+            confidence=answer.confidence,
+            seed=derive(seed, "alarms"),
+        )
+        answers = replace(answers, alarms=alarms)
     tests = {
         name: SeveralMeasured(
             one.fitted["test"],
@@ -211,6 +225,10 @@ def _answered(
         "labels_with_yes": sum(one is not None for one in answers.yes),
         "labels_with_no": sum(one is not None for one in answers.no),
     }
+    if answers.alarms is not None:
+        body["cant_miss"] = alarms_raised(
+            answers.alarms, model.probabilities, model.truth, cohort.labels, clusters, confidence
+        )
     for name, state, wrong in (("yes", YES, ~truth), ("no", NO, truth)):
         said = states == state
         body[name] = _share(wrong[said], shares[said], confidence)

@@ -104,6 +104,7 @@ def _came(held: Mapping[str, Any], word: str) -> str:
 def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | None = None) -> str:
     """The report as one HTML page; with the run's folder, also how it was trained."""
     from bedside import reporting as r
+    from bedside.evaluation.answering_report import not_to_be_missed
     from bedside.evaluation.report import training
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
@@ -113,7 +114,8 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     _result(sheet, metrics)
     if "naive" in metrics:
         sheet.section("What a split of rows would have said", r.paragraph(leak(metrics)))
-    sheet.section("Answers", r.paragraph(promise(metrics)))
+    raised = metrics["abstention"].get("cant_miss")
+    sheet.section("Answers", r.paragraph(promise(metrics)), *(not_to_be_missed(raised) if raised else []))
     _calibration(sheet, metrics)
     _labels(sheet, metrics)
     training(sheet, trained, metrics.get("seeds"))

@@ -42,6 +42,7 @@ from bedside.metrics.multilabel import (
     recall_at,
     subset_accuracy,
 )
+from bedside.metrics.selective import aurc, error_at, risk_coverage
 
 __all__ = [
     "CalibrationError",
@@ -50,6 +51,7 @@ __all__ = [
     "among_first",
     "areas",
     "auprc",
+    "aurc",
     "auroc",
     "brier",
     "brier_of_labels",
@@ -61,6 +63,7 @@ __all__ = [
     "counts_of_sets",
     "effective_cases",
     "equal_mass_bins",
+    "error_at",
     "exact_interval",
     "exact_sets",
     "hamming_loss",
@@ -72,6 +75,7 @@ __all__ = [
     "numbered",
     "precision_at",
     "recall_at",
+    "risk_coverage",
     "share_top",
     "slope_and_intercept",
     "subset_accuracy",

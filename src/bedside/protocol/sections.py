@@ -439,6 +439,17 @@ class AnswerSection(Section):
         description="at most this share wrong among answered, certified on the calibration split",
     )
     confidence: float = Field(0.95, ge=0.5, lt=1, description="of that certificate")
+    coverage: float = Field(
+        0.9, ge=0.5, lt=1, description="the share of cases whose prediction set holds the true diagnosis"
+    )
+    cant_miss: list[str] = Field(
+        default_factory=list,
+        description="labels that must not be missed: each gets a threshold of its own, and is shown from there on "
+        "whatever its rank",
+    )
+    min_sensitivity: float = Field(
+        0.95, gt=0, lt=1, description="of each of them, certified on the calibration split, or refused with the reason"
+    )
     shown: int = Field(5, ge=1, description="diagnoses shown in an answer")
 
 

@@ -82,6 +82,8 @@ class SuggestionBody(_Body):
     decision: Literal["yes", "unsure"] | None = Field(
         None, description="where a case may have several diagnoses; one that is not listed is no, or open and unlikely"
     )
+    cant_miss: bool | None = Field(None, description="where the study names diagnoses that must not be missed")
+    alarm: bool | None = Field(None, description="of such a diagnosis: whether it reaches its own certified threshold")
 
 
 class ModelName(_Body):
@@ -97,6 +99,13 @@ class UncertaintyBody(_Body):
 
     entropy: float
     margin: float
+
+
+class PredictionSetBody(_Body):
+    """The diagnoses that hold the true one with this coverage, the likeliest first."""
+
+    labels: list[str]
+    coverage: float
 
 
 class DecisionsBody(_Body):
@@ -130,6 +139,7 @@ class Prediction(_Body):
     model: ModelName
     differential: list[SuggestionBody]
     decisions: DecisionsBody | None = None
+    prediction_set: PredictionSetBody | None = None
     uncertainty: UncertaintyBody | None = None
     input: InputBody
     reasons: list[ReasonBody] | None = None
