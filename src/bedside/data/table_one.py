@@ -138,13 +138,19 @@ def _ages(name: str, values: pl.Series, where: Sequence[NDArray[np.bool_]]) -> l
     import polars as pl
 
     title = "Age, years" if name.lower() == "age" else f"Age, years ({name})"
-    whole = values.cast(pl.Float64).to_list()
-    bands = [_band(age) for age in whole]
+    bands = age_bands(values)
     names = [_called(band) for band in _BANDS]
     return [
         *_number(title, values.clip(None, 90), where),
         *_categories(f"{title}, bands", pl.Series(bands, dtype=pl.String), where, order=names),
     ]
+
+
+def age_bands(values: pl.Series) -> list[str | None]:
+    """[cases] the band of each age in years; None where it is not given."""
+    import polars as pl
+
+    return [_band(age) for age in values.cast(pl.Float64).to_list()]
 
 
 def _band(age: float | None) -> str | None:

@@ -20,8 +20,10 @@ from bedside.evaluation.calibration import Calibration
 from bedside.evaluation.cant_miss import Alarms, numbers_of
 from bedside.evaluation.conformal import Sets
 from bedside.evaluation.figures import Measured, compare, confusion, measure
+from bedside.evaluation.groups import groups_of
 from bedside.evaluation.label_answers import LabelAnswers
 from bedside.evaluation.label_calibration import LabelCalibration
+from bedside.evaluation.subgroups import Called, audit
 from bedside.metrics import (
     Resamples,
     calibration_error_if_perfect,
@@ -107,6 +109,7 @@ def evaluate(
         )  # fmt: skip
         return Evaluation(found.metrics, found.predictions, found.calibration, found.answers, cohort.labels)
     numbers_of(answer.cant_miss, cohort.labels)  # refused before a model is asked
+    groups_of(cohort.part("test"), section.by, _words(cohort, "test"))  # and so is a column that is not there
     every = {"model": model, **baselines}
     calibrations: dict[str, Calibration] = {}
     tests: dict[str, Measured] = {}
@@ -153,6 +156,7 @@ def evaluate(
             "baseline": figures["tfidf"],
             "majority": figures["majority"],
             "difference": compare(tests["model"], tests["tfidf"], drawn["model"], drawn["tfidf"], section.confidence),
+            "subgroups": _subgroups(cohort, tests["model"], section, resamples.clusters),
             "confusion": confusion(tests["model"].targets, tests["model"].called, cohort.labels),
         },
         "calibration": _calibration(calibrations, tests["model"], resamples, section.confidence),
@@ -177,6 +181,18 @@ def _fewest_words(cohort: Cohort) -> int:
 
 def _words(cohort: Cohort, split: str) -> list[int]:
     return [len(text.split()) for text in cohort.texts(split)]
+
+
+def _subgroups(cohort: Cohort, model: Measured, section: EvaluateSection, clusters: Ints) -> dict[str, Any]:
+    """The groups of the test cases, compared."""
+    columns = groups_of(cohort.part("test"), section.by, _words(cohort, "test"))
+    numbers = np.arange(len(cohort.labels))
+    stated, happened = model.stated()
+    cases = Called(
+        model.targets[:, None] == numbers, model.called[:, None] == numbers,
+        stated, happened, cohort.labels, cohort.positive, clusters,
+    )  # fmt: skip
+    return audit(cases, columns, section.confidence)
 
 
 def _sets_and_alarms(

@@ -141,6 +141,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
         return several_report.page(metrics, facts, trained)
     from bedside import reporting as r
     from bedside.evaluation.answering_report import when_it_answers
+    from bedside.evaluation.subgroups_report import groups
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
     sheet = r.Page(
@@ -154,6 +155,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     _calibration(sheet, metrics)
     when_it_answers(sheet, metrics)
     _each_label(sheet, metrics)
+    groups(sheet, metrics)
     _confusion(sheet, metrics)
     training(sheet, trained, metrics.get("seeds"))
     sheet.section("How the figures were made", r.facts(_methods(metrics)))

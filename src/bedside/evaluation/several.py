@@ -17,9 +17,11 @@ from bedside.core.seeds import derive
 from bedside.evaluation.answering import alarms_raised
 from bedside.evaluation.cant_miss import Alarms, numbers_of
 from bedside.evaluation.figures import too_few
+from bedside.evaluation.groups import groups_of
 from bedside.evaluation.label_answers import NO, UNSURE, YES, LabelAnswers, best_thresholds
 from bedside.evaluation.label_calibration import LabelCalibration
 from bedside.evaluation.several_figures import SeveralMeasured, compare_several, measure_several
+from bedside.evaluation.subgroups import Called, audit
 from bedside.metrics import Resamples, calibration_error_if_perfect, clustered_exact_interval
 from bedside.protocol import AnswerSection, EvaluateSection
 
@@ -127,6 +129,7 @@ def evaluate_several(
             "baseline": figures["tfidf"],
             "majority": figures["majority"],
             "difference": difference,
+            "subgroups": _subgroups(cohort, tests["model"], section, resamples.clusters),
         },
         "thresholds": {
             who: dict(zip(cohort.labels, asked[name].thresholds.tolist(), strict=True))
@@ -138,6 +141,15 @@ def evaluate_several(
         "ceiling": None,
     }
     return Found(metrics, _predictions(cohort, asked), asked["model"].calibration, answers)
+
+
+def _subgroups(cohort: Cohort, model: SeveralMeasured, section: EvaluateSection, clusters: Ints) -> dict[str, Any]:
+    """The groups of the test cases, compared; a case is called right where all of its labels are, and no other."""
+    words = [len(text.split()) for text in cohort.texts("test")]
+    columns = groups_of(cohort.part("test"), section.by, words)
+    stated, happened = model.probabilities.mean(axis=1), model.truth.mean(axis=1)
+    cases = Called(model.truth, model.called, stated, happened, cohort.labels, None, clusters)
+    return audit(cases, columns, section.confidence)
 
 
 def _ask(cohort: Cohort, models: Mapping[str, Diagnoser], truth: Bools, progress: Progress) -> dict[str, _Asked]:

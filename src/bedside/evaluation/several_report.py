@@ -106,6 +106,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     from bedside import reporting as r
     from bedside.evaluation.answering_report import not_to_be_missed
     from bedside.evaluation.report import training
+    from bedside.evaluation.subgroups_report import groups
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
     sheet = r.Page(
@@ -118,6 +119,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     sheet.section("Answers", r.paragraph(promise(metrics)), *(not_to_be_missed(raised) if raised else []))
     _calibration(sheet, metrics)
     _labels(sheet, metrics)
+    groups(sheet, metrics)
     training(sheet, trained, metrics.get("seeds"))
     model = metrics["test"]["model"]
     methods = [(title, model[name]["method"]) for name, title in names(metrics, full=True).items()]

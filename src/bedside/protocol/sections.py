@@ -427,6 +427,11 @@ class EvaluateSection(Section):
     resamples: int = Field(2000, ge=100, le=100000, description="bootstrap resamples behind each interval")
     confidence: float = Field(0.95, ge=0.5, lt=1, description="of the intervals")
     top_k: int = Field(3, ge=1, description="a case counts as found when its label is among the first k")
+    by: list[Column] = Field(
+        default_factory=list,
+        description="columns whose groups are compared, 'sex+age' joins two; empty: all that data.keep names and that "
+        "have few values, and the length of the notes",
+    )
 
 
 class AnswerSection(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bedside.reporting.flow import flow
+from bedside.reporting.forest import forest
 from bedside.reporting.page import (
     Page,
     Status,
@@ -26,6 +27,7 @@ __all__ = [
     "details",
     "facts",
     "flow",
+    "forest",
     "histogram",
     "lines",
     "matrix",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bedside.reporting.page import details, table
 
-_ROW = 24
+ROW = 24
 _BAR, _VALUE = 170, 60  # longest bar, and room for the number at its end
 _PLOT, _AXIS, _TOP = 330, 52, 12  # side of a plot, room for its axis, space above
 _STRIP = 64  # height of the histogram under a reliability diagram
@@ -41,18 +41,18 @@ class Curve(NamedTuple):
 def bars(labels: Sequence[str], values: Sequence[float], title: str, unit: str = "", called: str = "label") -> str:
     """Horizontal bars, one a label, with the value written at the end; ``called`` says what the labels are."""
     top = max([*values, 1e-12])
-    left = _room(labels) + 8
+    left = room(labels) + 8
     rows = []
     for place, (label, value) in enumerate(zip(labels, values, strict=True)):
-        y, long = place * _ROW, _BAR * value / top
+        y, long = place * ROW, _BAR * value / top
         rows.append(
-            _text(left - 8, y + 16, _short(label), "end")
+            text(left - 8, y + 16, short(label), "end")
             + f'<rect x="{left}" y="{y + 4}" width="{long:.1f}" height="15" fill="var(--mark)"/>'
-            + _text(left + long + 6, y + 16, f"{value:,.4g}" if value != int(value) else f"{int(value):,}")
+            + text(left + long + 6, y + 16, f"{value:,.4g}" if value != int(value) else f"{int(value):,}")
         )
     caption = f"{title}{f' ({unit})' if unit else ''}"
     numbers = table([called, unit or "value"], [list(pair) for pair in zip(labels, values, strict=True)], caption)
-    return _figure("".join(rows), left + _BAR + _VALUE, len(labels) * _ROW + 4, caption, numbers)
+    return figure("".join(rows), left + _BAR + _VALUE, len(labels) * ROW + 4, caption, numbers)
 
 
 def reliability(
@@ -69,24 +69,24 @@ def reliability(
     floor = _TOP + _PLOT
     parts = [
         f'<rect x="{_AXIS}" y="{_TOP}" width="{_PLOT}" height="{_PLOT}" fill="none" stroke="var(--line)"/>',
-        _line(_AXIS, floor, _AXIS + _PLOT, _TOP, "var(--faint)", "5 4"),
-        *(_text(_AXIS - 6, floor + 4 - _PLOT * tick, f"{tick:g}", "end") for tick in (0, 0.25, 0.5, 0.75, 1)),
-        f'<g transform="rotate(-90)">{_text(-(_TOP + _PLOT / 2), 14, "share that was right", "middle")}</g>',
+        line(_AXIS, floor, _AXIS + _PLOT, _TOP, "var(--faint)", "5 4"),
+        *(text(_AXIS - 6, floor + 4 - _PLOT * tick, f"{tick:g}", "end") for tick in (0, 0.25, 0.5, 0.75, 1)),
+        f'<g transform="rotate(-90)">{text(-(_TOP + _PLOT / 2), 14, "share that was right", "middle")}</g>',
     ]
     for place, (name, bins) in enumerate(series):
         colour, dash = _SERIES[min(place, 1)]
         last = place == len(series) - 1
         parts.append(_curve(bins, floor, colour, dash, whole=last))
         y = floor + _STRIP + 58 + 20 * place
-        parts += [_line(_AXIS, y - 4, _AXIS + 30, y - 4, colour, dash, 2.5), _text(_AXIS + 38, y, name)]
+        parts += [line(_AXIS, y - 4, _AXIS + 30, y - 4, colour, dash, 2.5), text(_AXIS + 38, y, name)]
     parts += [_columns(edges, [counts], floor + 8, _STRIP, ["var(--faint)"]), _axis(floor + 8 + _STRIP)]
-    parts.append(_text(_AXIS + _PLOT / 2, floor + _STRIP + 40, "confidence in the first label", "middle"))
+    parts.append(text(_AXIS + _PLOT / 2, floor + _STRIP + 40, "confidence in the first label", "middle"))
     numbers = [
         [name, one.cases, one.confidence, f"{one.right:.3f} ({one.low:.3f}–{one.high:.3f})"]
         for name, bins in series
         for one in bins
     ]
-    return _figure(
+    return figure(
         "".join(parts),
         _AXIS + _PLOT + 20,
         floor + _STRIP + 58 + 20 * len(series),
@@ -108,7 +108,7 @@ def _curve(bins: Sequence[Bin], floor: float, colour: str, dash: str, *, whole: 
     if not whole:
         return drawn
     ranges = (
-        _line(x, floor - _PLOT * one.low, x, floor - _PLOT * one.high, colour, "none", 1, 0.55)
+        line(x, floor - _PLOT * one.low, x, floor - _PLOT * one.high, colour, "none", 1, 0.55)
         for (x, _), one in zip(places, bins, strict=True)
     )
     points = (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places)
@@ -131,17 +131,17 @@ def histogram(edges: Sequence[float], series: Sequence[tuple[str, Sequence[int]]
     parts = [
         _columns(edges, [counts for _, counts in series], _TOP, tall, colours),
         _axis(floor),
-        _text(_AXIS - 6, _TOP + 8, f"{most:,}", "end"),
-        _text(_AXIS - 6, floor + 4, "0", "end"),
-        f'<g transform="rotate(-90)">{_text(-(_TOP + tall / 2), 14, "cases", "middle")}</g>',
-        _text(_AXIS + _PLOT / 2, floor + 36, across, "middle"),
+        text(_AXIS - 6, _TOP + 8, f"{most:,}", "end"),
+        text(_AXIS - 6, floor + 4, "0", "end"),
+        f'<g transform="rotate(-90)">{text(-(_TOP + tall / 2), 14, "cases", "middle")}</g>',
+        text(_AXIS + _PLOT / 2, floor + 36, across, "middle"),
     ]
     for place, (name, _) in enumerate(series):
         y = floor + 58 + 20 * place
         parts.append(f'<rect x="{_AXIS}" y="{y - 10}" width="12" height="12" fill="{colours[place]}"/>')
-        parts.append(_text(_AXIS + 20, y, name))
+        parts.append(text(_AXIS + 20, y, name))
     numbers = [[_between(edges, k), *(counts[k] for _, counts in series)] for k in range(len(edges) - 1)]
-    return _figure(
+    return figure(
         "".join(parts),
         _AXIS + _PLOT + 20,
         floor + 58 + 20 * len(series),
@@ -179,24 +179,24 @@ def lines(
         share = (x - left) / (right - left) if right > left else 0.5
         return _AXIS + _PLOT * share, floor - tall * (y - low) / (high - low)
 
-    parts = [_text(_AXIS, 12, up)]
+    parts = [text(_AXIS, 12, up)]
     for tick in ticks:
         _, y = place(left, tick)
-        parts += [_line(_AXIS, y, _AXIS + _PLOT, y, "var(--line)"), _text(_AXIS - 5, y + 4, _number(tick), "end")]
+        parts += [line(_AXIS, y, _AXIS + _PLOT, y, "var(--line)"), text(_AXIS - 5, y + 4, _number(tick), "end")]
     for tick in [one for one in _ticks(left, right, whole=True) if left <= one <= right]:
         x, _ = place(tick, low)
-        parts += [_line(x, floor, x, floor + 4), _text(x, floor + 16, f"{tick:,g}", "middle")]
-    parts.append(_text(_AXIS + _PLOT / 2, floor + 34, across, "middle"))
+        parts += [line(x, floor, x, floor + 4), text(x, floor + 16, f"{tick:,g}", "middle")]
+    parts.append(text(_AXIS + _PLOT / 2, floor + 34, across, "middle"))
     parts += [_path([place(*point) for point in curve.points], main=curve.main) for curve in curves]
     below = floor + 54
     for curve in curves if len(curves) > 1 else ():
-        parts += [_stroke(_AXIS, below - 4, main=curve.main), _text(_AXIS + 38, below, curve.name)]
+        parts += [_stroke(_AXIS, below - 4, main=curve.main), text(_AXIS + 38, below, curve.name)]
         below += 20
     if mark:
         x, y = place(mark[0], mark[1])
-        parts += [_ring(x, y), _ring(_AXIS + 15, below - 4), _text(_AXIS + 38, below, mark[2])]
+        parts += [_ring(x, y), _ring(_AXIS + 15, below - 4), text(_AXIS + 38, below, mark[2])]
         below += 20
-    return _figure("".join(parts), _AXIS + _PLOT + 20, below - 10, title, numbers)
+    return figure("".join(parts), _AXIS + _PLOT + 20, below - 10, title, numbers)
 
 
 def _path(places: Sequence[tuple[float, float]], *, main: bool) -> str:
@@ -239,19 +239,19 @@ def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
 def matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -> str:
     """A confusion matrix: rows are the true labels, columns the predicted ones, each row shaded by its share."""
     size = 24 if len(labels) > 12 else 34
-    left = _room(labels) + 20
-    parts = [_text(left, 12, "called"), _text(0, left + 12, "true")]
+    left = room(labels) + 20
+    parts = [text(left, 12, "called"), text(0, left + 12, "true")]
     top = left + 18
     for row, (label, values) in enumerate(zip(labels, counts, strict=True)):
         y = top + row * size
-        parts.append(_text(left - 8, y + size / 2 + 4, _short(label), "end"))
+        parts.append(text(left - 8, y + size / 2 + 4, short(label), "end"))
         parts += [
             _square(left + column * size, y, size, value, max(sum(values), 1), row == column, f"{label} → {called}")
             for column, (value, called) in enumerate(zip(values, labels, strict=True))
         ]
     parts += [
         f'<g transform="translate({left + column * size + size / 2 + 4:.0f} {top - 8}) rotate(-90)">'
-        f"{_text(0, 0, _short(label))}</g>"
+        f"{text(0, 0, short(label))}</g>"
         for column, label in enumerate(labels)
     ]
     found = [
@@ -261,7 +261,7 @@ def matrix(labels: Sequence[str], counts: Sequence[Sequence[int]], title: str) -
         if value
     ]
     side = len(labels) * size
-    return _figure(
+    return figure(
         "".join(parts),
         left + side + 10,
         top + side + 6,
@@ -279,7 +279,7 @@ def _square(x: float, y: float, size: int, value: int, whole: int, same: bool, t
         f'<rect x="{x:.0f}" y="{y:.0f}" width="{size - 1}" height="{size - 1}" fill="{colour}" '
         f'fill-opacity="{shade:.2f}"><title>{escape(title)}: {value}</title></rect>'
     )
-    return drawn + (_text(x + size / 2, y + size / 2 + 4, str(value), "middle") if value else "")
+    return drawn + (text(x + size / 2, y + size / 2 + 4, str(value), "middle") if value else "")
 
 
 def _columns(
@@ -304,14 +304,14 @@ def _columns(
 def _axis(y: float) -> str:
     """A plot's horizontal axis from 0 to 1."""
     ticks = (
-        _text(_AXIS + _PLOT * tick, y + 16, f"{tick:g}", "middle")
-        + _line(_AXIS + _PLOT * tick, y, _AXIS + _PLOT * tick, y + 4)
+        text(_AXIS + _PLOT * tick, y + 16, f"{tick:g}", "middle")
+        + line(_AXIS + _PLOT * tick, y, _AXIS + _PLOT * tick, y + 4)
         for tick in (0, 0.25, 0.5, 0.75, 1)
     )
-    return _line(_AXIS, y, _AXIS + _PLOT, y) + "".join(ticks)
+    return line(_AXIS, y, _AXIS + _PLOT, y) + "".join(ticks)
 
 
-def _line(
+def line(
     x: float,
     y: float,
     to_x: float,
@@ -321,13 +321,15 @@ def _line(
     width: float = 1,
     opacity: float = 1,
 ) -> str:
+    """A straight line."""
     return (
         f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{colour}" stroke-width="{width:g}" '
         f'stroke-dasharray="{dash}" stroke-opacity="{opacity:g}"/>'
     )
 
 
-def _text(x: float, y: float, content: str, anchor: str = "start") -> str:
+def text(x: float, y: float, content: str, anchor: str = "start") -> str:
+    """Letters; ``anchor`` says which part of them stands at the place."""
     place = "" if anchor == "start" else f' text-anchor="{anchor}"'
     return f'<text x="{x:.1f}" y="{y:.1f}"{place}>{escape(content)}</text>'
 
@@ -336,16 +338,17 @@ def _between(edges: Sequence[float], k: int) -> str:
     return f"{edges[k]:.2f} to {edges[k + 1]:.2f}"
 
 
-def _short(label: str) -> str:
+def short(label: str) -> str:
+    """A name cut to what has room; it stands in full in the table."""
     return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
 
 
-def _room(labels: Sequence[str]) -> int:
+def room(labels: Sequence[str]) -> int:
     """Pixels that the longest shown name needs."""
-    return int(max((len(_short(label)) for label in labels), default=0) * _LETTER) + 8
+    return int(max((len(short(label)) for label in labels), default=0) * _LETTER) + 8
 
 
-def _figure(content: str, width: float, height: float, title: str, numbers: str, *, wide: bool = False) -> str:
+def figure(content: str, width: float, height: float, title: str, numbers: str, *, wide: bool = False) -> str:
     """A picture, its caption and its numbers; one that is ``wide`` scrolls rather than shrinks on a narrow screen."""
     size: tuple[Any, Any] = (round(width), round(height))
     drawn = (
