@@ -47,6 +47,10 @@ def test_the_gap_is_named_with_its_label_and_its_sides() -> None:
     assert gap["others"] == pytest.approx(0.85, abs=0.05)
 
 
+def test_groups_alike_are_compared_and_nothing_is_found() -> None:
+    assert _verdict(1, 0.0) == NONE
+
+
 def test_too_few_cases_are_not_compared() -> None:
     cases, columns = _cases(0, 0.5, n=40)
     assert audit(cases, columns, 0.95)["columns"]["ward"]["verdict"] == FEW
@@ -63,7 +67,7 @@ def test_one_patient_with_many_notes_is_no_gap() -> None:
     has = np.tile([True, False], (n, 1))
     called = np.where(wrong[:, None], ~has, has)
     columns = {"ward": group.tolist()}
-    for held, expected in ((clusters, NONE), (np.arange(n), FOUND)):
+    for held, expected in ((clusters, FEW), (np.arange(n), FOUND)):
         cases = Called(has, called, np.full(n, 0.9), ~wrong, ("a", "b"), "a", held)
         assert audit(cases, columns, 0.95)["columns"]["ward"]["verdict"] == expected
 

@@ -150,6 +150,8 @@ def _tests(cases: Called, column: str, names: tuple[str, str | None], inside: Bo
         here, there = of & inside, of & ~inside
         if min(int(here.sum()), int(there.sum())) >= FEW_CASES:
             p = _p_value(hit, here, there, cases.clusters)
+            if p is None:
+                continue
             sides = [(names[0], here, there)] + ([(names[1], there, here)] if names[1] is not None else [])
             group, here, there = min(sides, key=lambda side: float(hit[side[1]].mean()))
             shares = float(hit[here].mean()), float(hit[there].mean())
@@ -157,13 +159,15 @@ def _tests(cases: Called, column: str, names: tuple[str, str | None], inside: Bo
     return found
 
 
-def _p_value(hit: Bools, here: Bools, there: Bools, clusters: Ints) -> float:
-    """Fisher's exact test of two shares, at the effective numbers of cases."""
+def _p_value(hit: Bools, here: Bools, there: Bools, clusters: Ints) -> float | None:
+    """Fisher's exact test of two shares, at the effective numbers of cases; None where these are too few."""
     from scipy.stats import fisher_exact
 
     table = []
     for of in (here, there):
         effective = round(effective_cases(hit[of], clusters[of], 1 - ALPHA))
+        if effective < FEW_CASES:
+            return None
         hits = round(float(hit[of].mean()) * effective)
         table.append([hits, effective - hits])
     return float(fisher_exact(table).pvalue)
