@@ -38,7 +38,8 @@ def written(tmp_path_factory):
     baselines = {name: load_diagnoser(study.path("baseline") / name) for name in ("majority", "tfidf")}
     section = protocol.evaluate.model_copy(update={"resamples": 100})
 
-    found = evaluate(cohort, baselines["tfidf"], baselines, section, protocol.answer, seed=1)
+    answer = protocol.answer.model_copy(update={"calibration": "auto"})
+    found = evaluate(cohort, baselines["tfidf"], baselines, section, answer, seed=1)
     found.save(folder, {"study": "s", "source": "notes.csv", "look": "1", "synthetic": "yes"})
     frame = pl.read_parquet(folder / "predictions.parquet")
     labels = json.loads(pl.read_parquet_metadata(folder / "predictions.parquet")["bedside.labels"])
@@ -77,6 +78,15 @@ def test_every_overall_figure(written, who: str, prefix: str) -> None:
     assert stated["calibration_slope"]["value"] == pytest.approx(fit.coef_[0, 0], abs=1e-6)
     moved = 1 / (1 + np.exp(-(logit + stated["calibration_intercept"]["value"])))
     assert moved.sum() == pytest.approx((called == y).sum(), abs=1e-6)
+
+
+def test_the_calibration_was_chosen_by_its_loss_on_held_out_cases(written) -> None:
+    metrics, _, _ = written
+    for key in ("model", "tfidf", "majority"):
+        losses = metrics["calibration"]["cross_fitted_log_loss"][key]
+        assert set(losses) == {"temperature", "vector"}  # too few cases for curves
+        taken = metrics["calibration"]["method"][key]
+        assert taken == "temperature" or losses[taken] < losses["temperature"]
 
 
 def test_every_figure_of_each_label(written) -> None:

@@ -17,6 +17,7 @@ from bedside.core.seeds import derive
 from bedside.evaluation.abstention import Abstention
 from bedside.evaluation.answering import answered
 from bedside.evaluation.calibration import Calibration
+from bedside.evaluation.calibration_choice import choose
 from bedside.evaluation.cant_miss import Alarms, numbers_of
 from bedside.evaluation.conformal import Sets
 from bedside.evaluation.figures import Measured, compare, confusion, measure
@@ -93,7 +94,7 @@ def evaluate(
     """Measure a model beside its baselines; where a case may have several labels, each label on its own.
 
     Args:
-        cohort: its calibration split fits temperature and threshold; its test split is only measured on.
+        cohort: its calibration split fits calibration and thresholds; its test split is only measured on.
         model: the one that would be packaged.
         baselines: ``tfidf``, which the model is compared with, and ``majority``.
         section, answer: what to compute, and the contract of an answer.
@@ -112,6 +113,7 @@ def evaluate(
     groups_of(cohort.part("test"), section.by, _words(cohort, "test"))  # and so is a column that is not there
     every = {"model": model, **baselines}
     calibrations: dict[str, Calibration] = {}
+    held: dict[str, Floats] = {}
     tests: dict[str, Measured] = {}
     raws: dict[str, dict[str, Any]] = {}
     with progress.task("Asking the models", total=2 * len(every), unit="splits") as task:
@@ -120,14 +122,18 @@ def evaluate(
             for split in ("calibration", "test"):
                 raw[split] = one.predict_proba(cohort.texts(split))
                 task.advance()
-            calibrations[name] = Calibration.fit(raw["calibration"], cohort.targets("calibration"))
+            chosen = choose(
+                raw["calibration"], cohort.targets("calibration"), _clusters(cohort, "calibration"),
+                answer.calibration, derive(seed, "calibration"),
+            )  # fmt: skip
+            calibrations[name], held[name] = chosen.calibration, chosen.held
             fitted = calibrations[name].apply(raw["test"])
             tests[name] = Measured(
                 fitted, raw["test"], cohort.targets("test"), cohort.labels, section.top_k, cohort.positive
             )
             raws[name] = raw
     certified = Abstention.certify(
-        calibrations["model"].apply(raws["model"]["calibration"]),
+        held["model"],
         cohort.targets("calibration"),
         _clusters(cohort, "calibration"),
         max_error=answer.max_error,
@@ -135,7 +141,7 @@ def evaluate(
         fewest_words=_fewest_words(cohort),
         seed=derive(seed, "abstention"),
     )
-    certified = replace(certified, **_sets_and_alarms(cohort, calibrations["model"], raws["model"], answer, seed))
+    certified = replace(certified, **_sets_and_alarms(cohort, held["model"], answer, seed))
     clusters = _clusters(cohort, "test")
     resamples = Resamples.of(clusters, section.resamples, derive(seed, "bootstrap"))
     figures, drawn = {}, {}
@@ -195,11 +201,9 @@ def _subgroups(cohort: Cohort, model: Measured, section: EvaluateSection, cluste
     return audit(cases, columns, section.confidence)
 
 
-def _sets_and_alarms(
-    cohort: Cohort, calibration: Calibration, raw: Mapping[str, Any], answer: AnswerSection, seed: int
-) -> dict[str, Any]:
+def _sets_and_alarms(cohort: Cohort, probabilities: Floats, answer: AnswerSection, seed: int) -> dict[str, Any]:
     """Prediction sets, and the thresholds of labels that must not be missed, from the calibration split."""
-    probabilities, targets = calibration.apply(raw["calibration"]), cohort.targets("calibration")
+    targets = cohort.targets("calibration")
     clusters = _clusters(cohort, "calibration")
     found: dict[str, Any] = {
         "sets": Sets.fit(probabilities, targets, clusters, coverage=answer.coverage, seed=derive(seed, "sets"))
@@ -220,11 +224,13 @@ def _sets_and_alarms(
 def _calibration(
     fitted: Mapping[str, Calibration], model: Measured, resamples: Resamples, confidence: float
 ) -> dict[str, Any]:
-    """The temperatures, what a perfect model would show, and the bins of the reliability diagram."""
+    """The methods, what a perfect model would show, and the bins of the reliability diagram."""
     top = model.probabilities.max(axis=1)
     median, high = calibration_error_if_perfect(top, resamples.clusters, derive(resamples.seed, "ece"))
     return {
+        "method": {name: one.method for name, one in fitted.items()},
         "temperature": {name: one.temperature for name, one in fitted.items()},
+        "cross_fitted_log_loss": {name: dict(one.losses) for name, one in fitted.items() if one.losses},
         "ece_if_perfect": {"median": median, "high": high},
         "bins": {
             "before": _bins(model.raw.max(axis=1), model, resamples, confidence),

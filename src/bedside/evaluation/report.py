@@ -19,7 +19,7 @@ _MORE = {
     "micro_f1": "Micro F1",
     "auprc": "AUPRC, mean over labels",
     "brier": "Brier score",
-    "ece_uncalibrated": "ECE, debiased, before temperature scaling",
+    "ece_uncalibrated": "ECE, debiased, before calibration",
     "ece_plain": "ECE, plain",
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Calibration intercept",
@@ -294,7 +294,7 @@ def _calibration(sheet: Any, metrics: Mapping[str, Any]) -> None:
     spread, bins = metrics["distribution"], metrics["calibration"]["bins"]
     series = [
         (
-            f"{name} temperature scaling",
+            f"{name} calibration",
             [r.Bin(one["confidence"], one["right"], one["low"], one["high"], one["n"]) for one in bins[name]],
         )
         for name in ("before", "after")

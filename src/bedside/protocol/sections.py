@@ -455,6 +455,11 @@ class AnswerSection(Section):
     min_sensitivity: float = Field(
         0.95, gt=0, lt=1, description="of each of them, certified on the calibration split, or refused with the reason"
     )
+    calibration: Literal["auto", "temperature", "vector", "isotonic"] = Field(
+        "temperature",
+        description="of probabilities, on the calibration split; auto takes vector (scale and shift for each label) "
+        "or isotonic (a curve for each) where better by more than chance; cases with several labels have curves anyway",
+    )
     shown: int = Field(5, ge=1, description="diagnoses shown in an answer")
 
 
