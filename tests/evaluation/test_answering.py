@@ -10,7 +10,7 @@ from scipy.stats import binom
 
 from bedside.core.errors import ProtocolError
 from bedside.evaluation import Abstention
-from bedside.evaluation.abstention import cases_that_would_do, certified
+from bedside.evaluation.abstention import cases_that_would_do, certified, least_cases, tightest_bound
 from bedside.evaluation.cant_miss import Alarms, numbers_of
 from bedside.evaluation.conformal import OWN, Sets
 
@@ -148,3 +148,11 @@ def test_what_was_written_before_sets_is_read_on() -> None:
     assert Abstention.from_json(written) == old
     new = replace(old, sets=Sets(0.9, (0.1, 0.2), (0,), 100), alarms=Alarms(0.9, 0.95, ()))
     assert Abstention.from_json(new.to_json()) == new
+
+
+@pytest.mark.parametrize("cases", [1, 148, 149, 1000])
+def test_the_tightest_bound_is_where_the_test_without_an_error_just_passes(cases: int) -> None:
+    bound = tightest_bound(cases, 0.95)
+    assert binom.cdf(0, cases, bound) == pytest.approx(0.05)
+    assert (bound <= 0.02) == (cases >= least_cases(0.02, 0.95))
+    assert tightest_bound(0, 0.95) == 1

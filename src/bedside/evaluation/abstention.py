@@ -201,6 +201,11 @@ def too_short(words: int, fewest: int) -> Decision:
     return Decision("insufficient_information", (Reason("too_short", message),))
 
 
+def tightest_bound(cases: int, confidence: float) -> float:
+    """The least share wrong that so many independent cases can rule out, all answered and none wrong; 1 of none."""
+    return float(1 - (1 - confidence) ** (1 / cases)) if cases else 1.0
+
+
 def certified(
     scores: Floats,
     wrong: NDArray[np.bool_],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bedside.evaluation.abstention import Abstention
+from bedside.evaluation.abstention import Abstention, tightest_bound
 from bedside.evaluation.cant_miss import Alarms
 from bedside.evaluation.conformal import Sets
 from bedside.evaluation.figures import Measured, figure_of, too_few
@@ -39,6 +39,7 @@ def answered(
     wrong = ~model.right
     body: dict[str, Any] = {
         "certificate": certified.to_json(),
+        "tightest_bound": tightest_bound(certified.cases, certified.confidence),
         "answered": int(spoken.sum()),
         "of": len(decisions),
         "errors": int(wrong[spoken].sum()),
