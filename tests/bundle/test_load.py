@@ -83,7 +83,7 @@ def test_top_k_for_each_note_and_none_at_all(folder: Path) -> None:
 
 
 def test_a_bundle_with_an_intended_use_warns_of_nothing(folder: Path, tmp_path: Path) -> None:
-    package = PackageSection(intended_use="emergency doctors, adults, at triage")
+    package = PackageSection(intended_use="emergency doctors, adults, at triage", limits="no children")
     place = small_model.write(tmp_path / "b", package=package, provenance={"study": "chest"})
     assert Bundle.load(place).diagnose([NOTE])[0].warnings == ()
 

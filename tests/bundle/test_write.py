@@ -17,7 +17,7 @@ def test_the_folder_holds_what_the_design_lists(folder: Path) -> None:
     names = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
     assert names == {
         "SHA256SUMS", "abstention.json", "bundle.json", "calibration.json", "diagnoser.json", "evidence.jsonl",
-        "labels.json", "model.safetensors", "vocabulary.json",
+        "card.html", "card.json", "card.md", "labels.json", "model.safetensors", "vocabulary.json",
     }  # fmt: skip
     labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
     assert labels[2] == {
@@ -33,14 +33,16 @@ def test_the_folder_holds_what_the_design_lists(folder: Path) -> None:
 
 
 def test_an_intended_use_ends_the_draft(tmp_path: Path) -> None:
-    place = small_model.write(tmp_path / "b", package=PackageSection(intended_use="emergency doctors, at triage"))
+    place = small_model.write(
+        tmp_path / "b", package=PackageSection(intended_use="emergency doctors, at triage", limits="no children")
+    )
     assert json.loads((place / "bundle.json").read_text(encoding="utf-8"))["draft"] is False
 
 
 def test_sha256sum_can_check_it(folder: Path) -> None:
     done = subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, check=False)
     assert done.returncode == 0
-    assert done.stdout.count(b": OK") == 8
+    assert done.stdout.count(b": OK") == 11
 
 
 def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:

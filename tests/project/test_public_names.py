@@ -32,7 +32,18 @@ PUBLIC = [
     "verify_bundle",
 ]
 ROOMS = [
-    *("core", "protocol", "metrics", "reporting", "synthetic", "data", "models", "training", "evaluation"),
+    *(
+        "core",
+        "protocol",
+        "metrics",
+        "reporting",
+        "synthetic",
+        "data",
+        "models",
+        "training",
+        "evaluation",
+        "governance",
+    ),
     *("bundle", "serving", "study", "cli"),
 ]
 HEAVY = {"torch", "transformers", "polars", "scipy", "sklearn", "fastapi"}
@@ -47,6 +58,7 @@ ALLOWED = {
     "models": set(),
     "training": {"numpy", "pydantic"},
     "evaluation": {"numpy", "pydantic"},
+    "governance": set(),
     "bundle": {"numpy", "pydantic"},
     "serving": {"numpy", "pydantic"},
     "study": {"pydantic"},

@@ -105,7 +105,8 @@ class Bundle:
         """What whoever reads an answer of this bundle must know."""
         warnings = []
         if self.info["draft"]:
-            warnings.append("draft bundle: no intended use was stated (package.intended_use)")
+            missing = [f"package.{key}" for key in ("intended_use", "limits") if not self.info.get(key, "").strip()]
+            warnings.append(f"draft bundle: {' and '.join(missing)} not stated")
         if self.info["provenance"].get("synthetic") is True:
             warnings.append("synthetic training data: not for patients")
         if self.abstention.alarms is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bedside.bundle.answer import ICD_10_CM
 from bedside.bundle.verify import SUMS, list_files, sums_text
 from bedside.core.errors import BundleError
-from bedside.core.files import atomic_folder, sha256_file, write_bytes, write_text
+from bedside.core.files import atomic_folder, read_json, sha256_file, write_bytes, write_text
 from bedside.protocol import CleanSection, PackageSection
 
 if TYPE_CHECKING:
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from bedside.models import Diagnoser
 
 SCHEMA = 1
-_OWN_FILES = ("labels.json", "calibration.json", "abstention.json", "bundle.json", "evidence.jsonl", SUMS)
+_OWN_FILES = (
+    "labels.json",
+    "calibration.json",
+    "abstention.json",
+    "bundle.json",
+    "evidence.jsonl",
+    "metrics.json",
+    SUMS,
+)
 _ICD_10_CM = re.compile(r"[A-Z][0-9][0-9A-Z](\.[0-9A-Z]{1,4})?")
 
 
@@ -40,6 +48,8 @@ def write_bundle(
     provenance: Mapping[str, Any],
     cut: Cut | None = None,
     evidence: Path | None = None,
+    metrics: Path | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a bundle, whole or not at all; one that lay there is replaced.
 
@@ -56,6 +66,8 @@ def write_bundle(
             and ``synthetic: true`` where the training data were synthetic. JSON-able; no times.
         cut: what is written after the moment of asking: left out before training, as it will be before each answer.
         evidence: the chain of evidence to copy.
+        metrics: ``metrics.json`` to copy: figures alone, no case.
+        facts: what the card says besides: ``base_model``, ``training`` and ``data``. JSON-able; counts, no case.
 
     Raises:
         BundleError: a code is not of ICD-10-CM's form, or is given to a label that the model does not know.
@@ -69,9 +81,13 @@ def write_bundle(
         _write_sorted(place / "labels.json", labels, sort=False)
         _write_sorted(place / "calibration.json", calibration.to_json())
         _write_sorted(place / "abstention.json", abstention.to_json())
-        _write_sorted(place / "bundle.json", _description(diagnoser, package, clean, cut, shown, provenance))
-        if evidence is not None:
-            write_bytes(place / "evidence.jsonl", evidence.read_bytes())
+        _write_sorted(
+            place / "bundle.json", _description(diagnoser, package, clean, cut, shown, provenance, facts or {})
+        )
+        for source in (evidence, metrics):
+            if source is not None:
+                write_bytes(place / source.name, source.read_bytes())
+        _write_card(place)
         for file in place.rglob("*"):
             file.chmod(0o755 if file.is_dir() else 0o644)
         sums = {name: sha256_file(place / name) for name in list_files(place)}
@@ -85,6 +101,7 @@ def _description(
     cut: Cut | None,
     shown: int,
     provenance: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The content of ``bundle.json``."""
     return {
@@ -93,12 +110,25 @@ def _description(
         "several": diagnoser.several,
         "version": package.version,
         "intended_use": package.intended_use,
-        "draft": not package.intended_use.strip(),
+        "limits": package.limits,
+        "draft": not (package.intended_use.strip() and package.limits.strip()),
         "clean": clean.model_dump(mode="json"),
         **({"moment": cut.to_json()} if cut else {}),
         "shown": shown,
         "provenance": dict(provenance),
+        **facts,
     }
+
+
+def _write_card(place: Path) -> None:
+    """The model card, from the files that lie there."""
+    from bedside.governance import card_of, render
+
+    measured = place / "metrics.json"
+    metrics = read_json(measured) if measured.is_file() else {}
+    card = card_of(read_json(place / "bundle.json"), read_json(place / "labels.json"), metrics)
+    for name, content in render(card).items():
+        write_text(place / name, content)
 
 
 def _label_entries(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bedside import __version__
-from bedside.cli import demo, doctor, init, keys, models, predict, sample, selftest, serve, stages, verify
+from bedside.cli import card, demo, doctor, init, keys, models, predict, sample, selftest, serve, stages, verify
 from bedside.cli.options import example
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ def _say_whole(verbs: typer.Typer) -> None:
             _say_whole(group.typer_instance)
 
 
-_PARTS = (demo, init, stages, verify, predict, serve, keys, models, sample, doctor, selftest)
+_PARTS = (demo, init, stages, card, verify, predict, serve, keys, models, sample, doctor, selftest)
 VERBS = frozenset(verb for part in _PARTS for verb in part.VERBS)
 for _part in _PARTS:
     _part.register(app)

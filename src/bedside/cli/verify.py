@@ -1,4 +1,4 @@
-"""``bedside verify``: whether a bundle is what was packaged."""
+"""``bedside verify``: whether a study and its bundle are what was measured and packaged."""
 
 from __future__ import annotations
 
@@ -18,9 +18,27 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(place: Annotated[Path, typer.Argument(metavar="STUDY|BUNDLE", help="A study or a bundle.")]) -> None:
-    """Check every byte of a bundle against its checksums, and print its digest."""
+    """Check a bundle's bytes, evidence and card, and of a study its figures, from its predictions."""
     from bedside.bundle import verify_bundle
+    from bedside.study import Study
+    from bedside.study.card import faults_of_bundle, faults_of_study
 
-    bundle = bundle_of(place)
-    digest = verify_bundle(bundle)
-    typer.echo(f"{bundle}: every file is as it was packaged.\n{digest}")
+    faults, bundle = [], None
+    if (place / "protocol.toml").is_file():
+        study = Study.open(place)
+        faults += faults_of_study(study)
+        bundle = study.bundle() if study.path("package").is_dir() else None
+        if not faults:
+            typer.echo(f"{place}: evidence, predictions and figures fit together.")
+    else:
+        bundle = bundle_of(place)
+    if bundle is not None:
+        found = faults_of_bundle(bundle)
+        if not found:
+            typer.echo(f"{bundle}: every file is as it was packaged, and the card says what was measured.")
+            typer.echo(verify_bundle(bundle))
+        faults += found
+    for fault in faults:
+        typer.echo(fault, err=True)
+    if faults:
+        raise typer.Exit(2)

@@ -470,6 +470,9 @@ class PackageSection(Section):
     intended_use: str = Field(
         "", description="who uses it, for which patients, at which moment; empty marks the bundle as a draft"
     )
+    limits: str = Field(
+        "", description="for whom, where and for what it is not to be used; empty marks the bundle as a draft"
+    )
     codes: dict[str, str] = Field(default_factory=dict, description="ICD-10-CM code of each label, where there is one")
 
 

@@ -93,7 +93,8 @@ def _state(protocol_file: Path, base: str | None) -> None:
     package = protocol.package.model_copy(
         update={
             "codes": codes(),
-            "intended_use": "Demonstration on synthetic notes; not for patients.",
+            "intended_use": "Demonstration on synthetic notes.",
+            "limits": "Not for patients: the notes that it learned from were made up.",
         }
     )
     model = protocol.model.model_copy(update={"base": base}) if base else protocol.model

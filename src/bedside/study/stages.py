@@ -362,6 +362,7 @@ def _package(setting: Setting) -> None:
     from bedside.bundle import write_bundle
     from bedside.evaluation import read_answers, read_calibration
     from bedside.models import load_diagnoser
+    from bedside.study.card import card_facts
 
     protocol, cohort = setting.protocol, setting.cohort()
     evaluation = setting.of("evaluate")
@@ -373,6 +374,10 @@ def _package(setting: Setting) -> None:
         )
     codes = {label: code for label, code in protocol.package.codes.items() if label in cohort.labels}
     measured = read_json(evaluation / "metrics.json")["test"]["model"]["per_label"]
+    if not (protocol.package.intended_use.strip() and protocol.package.limits.strip()):
+        setting.progress.warn(
+            "The bundle is a draft: state package.intended_use and package.limits in the protocol, then package again."
+        )
     write_bundle(
         setting.of("package"),
         diagnoser=load_diagnoser(setting.of("train") / "model"),
@@ -397,6 +402,8 @@ def _package(setting: Setting) -> None:
             **_bound(setting, evaluation),
         },
         evidence=chain,
+        metrics=evaluation / "metrics.json",
+        facts=card_facts(protocol, cohort.report),
     )
 
 
