@@ -25,6 +25,7 @@ from bedside.evaluation.groups import groups_of
 from bedside.evaluation.label_answers import LabelAnswers
 from bedside.evaluation.label_calibration import LabelCalibration
 from bedside.evaluation.subgroups import Called, audit
+from bedside.evaluation.usefulness import check_names, usefulness
 from bedside.metrics import (
     Resamples,
     calibration_error_if_perfect,
@@ -110,6 +111,7 @@ def evaluate(
         )  # fmt: skip
         return Evaluation(found.metrics, found.predictions, found.calibration, found.answers, cohort.labels)
     numbers_of(answer.cant_miss, cohort.labels)  # refused before a model is asked
+    check_names(section, cohort.labels)
     groups_of(cohort.part("test"), section.by, _words(cohort, "test"))  # and so is a column that is not there
     every = {"model": model, **baselines}
     calibrations: dict[str, Calibration] = {}
@@ -163,6 +165,7 @@ def evaluate(
             "majority": figures["majority"],
             "difference": compare(tests["model"], tests["tfidf"], drawn["model"], drawn["tfidf"], section.confidence),
             "subgroups": _subgroups(cohort, tests["model"], section, resamples.clusters),
+            "usefulness": _usefulness(cohort, tests["model"], section, answer, resamples),
             "confusion": confusion(tests["model"].targets, tests["model"].called, cohort.labels),
         },
         "calibration": _calibration(calibrations, tests["model"], resamples, section.confidence),
@@ -187,6 +190,16 @@ def _fewest_words(cohort: Cohort) -> int:
 
 def _words(cohort: Cohort, split: str) -> list[int]:
     return [len(text.split()) for text in cohort.texts(split)]
+
+
+def _usefulness(
+    cohort: Cohort, model: Measured, section: EvaluateSection, answer: AnswerSection, resamples: Resamples
+) -> dict[str, Any]:
+    """What acting on the probabilities is worth: of the positive label, or of those that must not be missed."""
+    numbers = np.arange(len(cohort.labels))
+    wanted = [cohort.positive] if cohort.positive is not None else answer.cant_miss
+    has, called = model.targets[:, None] == numbers, model.called[:, None] == numbers
+    return usefulness(has, model.probabilities, called, cohort.labels, wanted, section, resamples)
 
 
 def _subgroups(cohort: Cohort, model: Measured, section: EvaluateSection, clusters: Ints) -> dict[str, Any]:

@@ -142,6 +142,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     from bedside import reporting as r
     from bedside.evaluation.answering_report import when_it_answers
     from bedside.evaluation.subgroups_report import groups
+    from bedside.evaluation.usefulness_report import worth
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
     sheet = r.Page(
@@ -155,6 +156,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     _calibration(sheet, metrics)
     when_it_answers(sheet, metrics)
     _each_label(sheet, metrics)
+    worth(sheet, metrics)
     groups(sheet, metrics)
     _confusion(sheet, metrics)
     training(sheet, trained, metrics.get("seeds"))

@@ -22,6 +22,7 @@ from bedside.evaluation.label_answers import NO, UNSURE, YES, LabelAnswers, best
 from bedside.evaluation.label_calibration import LabelCalibration
 from bedside.evaluation.several_figures import SeveralMeasured, compare_several, measure_several
 from bedside.evaluation.subgroups import Called, audit
+from bedside.evaluation.usefulness import check_names, usefulness
 from bedside.metrics import Resamples, calibration_error_if_perfect, clustered_exact_interval
 from bedside.protocol import AnswerSection, EvaluateSection
 
@@ -71,6 +72,7 @@ def evaluate_several(
     progress: Progress = SILENT,
 ) -> Found:
     """Measure a model beside its baselines; see :func:`bedside.evaluation.evaluate`."""
+    check_names(section, cohort.labels)
     numbers_of(answer.cant_miss, cohort.labels)  # refused before a model is asked
     every = {"model": model, **baselines}
     truth = {split: cohort.target_matrix(split) == 1 for split in ("calibration", "test")}
@@ -130,6 +132,15 @@ def evaluate_several(
             "majority": figures["majority"],
             "difference": difference,
             "subgroups": _subgroups(cohort, tests["model"], section, resamples.clusters),
+            "usefulness": usefulness(
+                tests["model"].truth,
+                tests["model"].probabilities,
+                tests["model"].called,
+                cohort.labels,
+                answer.cant_miss,
+                section,
+                resamples,
+            ),
         },
         "thresholds": {
             who: dict(zip(cohort.labels, asked[name].thresholds.tolist(), strict=True))

@@ -107,6 +107,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     from bedside.evaluation.answering_report import not_to_be_missed
     from bedside.evaluation.report import training
     from bedside.evaluation.subgroups_report import groups
+    from bedside.evaluation.usefulness_report import worth
 
     notice = "SYNTHETIC DATA: these figures say nothing about patients." if "synthetic" in facts else ""
     sheet = r.Page(
@@ -119,6 +120,7 @@ def page(metrics: Mapping[str, Any], facts: Mapping[str, str], trained: Path | N
     sheet.section("Answers", r.paragraph(promise(metrics)), *(not_to_be_missed(raised) if raised else []))
     _calibration(sheet, metrics)
     _labels(sheet, metrics)
+    worth(sheet, metrics)
     groups(sheet, metrics)
     training(sheet, trained, metrics.get("seeds"))
     model = metrics["test"]["model"]

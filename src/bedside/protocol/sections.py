@@ -432,6 +432,14 @@ class EvaluateSection(Section):
         description="columns whose groups are compared, 'sex+age' joins two; empty: all that data.keep names and that "
         "have few values, and the length of the notes",
     )
+    false_alarms_per_miss: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="of a label, how many false alarms are as bad as one miss: {'Sepsis' = 10}; the net benefit there",
+    )
+    prevalence: dict[str, Share] = Field(
+        default_factory=dict,
+        description="of a label where the model will be used: {'Sepsis' = 0.02}; PPV and NPV there",
+    )
 
 
 class AnswerSection(Section):
