@@ -22,6 +22,7 @@ VERBS = {
     "train": ("train",),
     "evaluate": ("evaluate",),
     "package": ("package",),
+    "card": ("card",),
     "run": ("run",),
     "predict": ("predict",),
     "serve": ("serve",),

@@ -20,6 +20,7 @@ VERBS = [
     "evaluate",
     "package",
     "run",
+    "card",
     "verify",
     "predict",
     "serve",

@@ -14,7 +14,7 @@ VERBS = ("card",)
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    lines = ("bedside card my-study", "bedside card my-study --form html > card.html", "bedside card my-study --check")
+    lines = ("bedside card my-study", "bedside card my-study --form json", "bedside card my-study --check")
     app.command("card", epilog=example(*lines))(card)
 
 

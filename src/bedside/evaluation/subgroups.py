@@ -90,7 +90,7 @@ def audit(cases: Called, columns: Mapping[str, Sequence[str]], confidence: float
     bodies: dict[str, Any] = {}
     for column, values in columns.items():
         names = np.asarray(values, dtype=object)
-        groups = sorted(set(values))
+        groups = sorted(set(values), key=_in_order)
         bodies[column] = {group: _figures(cases, names == group, confidence) for group in groups}
         # Of two groups each is the other's rest: a single comparison.
         for group in groups if len(groups) > 2 else groups[: len(groups) - 1]:
@@ -113,6 +113,11 @@ def audit(cases: Called, columns: Mapping[str, Sequence[str]], confidence: float
             for column, groups in bodies.items()
         },
     }
+
+
+def _in_order(group: str) -> tuple[int, str]:
+    """Bands of a number from the lowest to the highest, other names by the alphabet."""
+    return (-1 if group.startswith("up to ") else int(group.startswith("over "))), group
 
 
 def _verdict(column: str, tests: Sequence[_Test], found: Sequence[tuple[_Test, float]]) -> str:

@@ -37,12 +37,7 @@ def worth(sheet: Any, metrics: Mapping[str, Any]) -> None:
         ]
         numbers = r.table(["threshold", "model (interval)", "acting on all"], rows, caption=title)
         every = [(100 * p["threshold"], p["all"]) for p in points if p["all"] >= _LEAST]
-        curves = [
-            r.Curve(
-                "acting on nobody", [(100 * points[0]["threshold"], 0.0), (100 * points[-1]["threshold"], 0.0)], False
-            )
-        ]
-        curves += [r.Curve("acting on all", every, False)] if every else []
+        curves = [r.Curve("acting on all", every, main=False)] if every else []
         curves.append(
             r.Curve("acting on the model", [(100 * p["threshold"], p["model"]) for p in points if p["model"] >= _LEAST])
         )

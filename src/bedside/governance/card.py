@@ -169,7 +169,6 @@ def _model(read: _Reader) -> Part:
             field("Training", f"{_BUNDLE}#/training", _pairs),
             field("Versions", f"{_BUNDLE}#/provenance/versions", _pairs),
             field("Looks at the test split", f"{_BUNDLE}#/provenance/look"),
-            field("Protocol, SHA-256", f"{_BUNDLE}#/provenance/protocol"),
             field("Metrics, SHA-256", f"{_BUNDLE}#/provenance/metrics"),
         ),
     )
