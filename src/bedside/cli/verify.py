@@ -23,7 +23,8 @@ def verify(place: Annotated[Path, typer.Argument(metavar="STUDY|BUNDLE", help="A
     from bedside.study import Study
     from bedside.study.card import faults_of_bundle, faults_of_study
 
-    faults, bundle = [], None
+    faults: list[str] = []
+    bundle: Path | None = None
     if (place / "protocol.toml").is_file():
         study = Study.open(place)
         faults += faults_of_study(study)
@@ -32,6 +33,7 @@ def verify(place: Annotated[Path, typer.Argument(metavar="STUDY|BUNDLE", help="A
             typer.echo(f"{place}: evidence, predictions and figures fit together.")
     else:
         bundle = bundle_of(place)
+        verify_bundle(bundle)  # of a bundle alone the first fault is said, as predict and serve do
     if bundle is not None:
         found = faults_of_bundle(bundle)
         if not found:

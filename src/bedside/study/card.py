@@ -67,6 +67,7 @@ def faults_of_study(study: Study) -> list[str]:
         return [str(error)]
     measured = [entry["body"] for entry in entries if entry["kind"] == "evaluated"]
     if not measured:
+        study.bundle()
         raise StudyError(f"{study.folder} has not been evaluated yet; run: bedside evaluate {study.folder}")
     folder, faults, readable = study.path("evaluate"), [], True
     for name, file in (("metrics", "metrics.json"), ("predictions", "predictions.parquet")):
